@@ -1,0 +1,91 @@
+"""What the benchmarks share: scenes, blurs, valid-convolution data, the best parameter in hindsight, tables."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import skimage
+from scipy.ndimage import gaussian_filter
+from skimage import data
+from skimage.color import rgb2gray
+
+import lsdeblur
+from lsdeblur import metrics, psf, simulate
+
+SCENES = ("astronaut", "camera", "coffee", "cat", "coins", "moon", "page")
+NOISE_LEVELS = (0.001, 0.005, 0.02)
+PSFS = {
+    "motion 15@30": lambda: psf.motion(15, 30),
+    "gaussian 2": lambda: psf.gaussian(2.0),
+    "disk 5": lambda: psf.disk(5.0),
+    "shake 27": lambda: psf.shake(27, rng=3),
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    name: str
+    blurred: np.ndarray
+    psf: np.ndarray
+    truth: np.ndarray
+    noise_std: float
+
+    def psnr(self, image: np.ndarray) -> float:
+        return metrics.psnr(image, self.truth, data_range=1.0)
+
+
+def scene(name: str) -> np.ndarray:
+    """A scikit-image picture in grey, 0..1."""
+    image = getattr(data, name)()
+    return rgb2gray(image) if image.ndim == 3 else image / 255.0
+
+
+def cases(correlation: float = 0.0) -> Iterator[Case]:
+    """Every scene with every blur and noise level; the frame is what a camera would keep.
+
+    `correlation` is the width in pixels of a Gaussian that smooths the noise (its standard deviation is kept).
+    """
+    for name in SCENES:
+        sharp = scene(name)
+        for blur_name, make in PSFS.items():
+            h = make()
+            clean = simulate.blur(sharp, h, boundary="valid")
+            for sigma in NOISE_LEVELS:
+                noise = np.random.default_rng(0).standard_normal(clean.shape)
+                if correlation:
+                    noise = gaussian_filter(noise, correlation, mode="wrap")
+                    noise /= noise.std()
+                truth = simulate.valid_part(sharp, h)
+                yield Case(f"{name}, {blur_name}, {sigma}", clean + sigma * noise, h, truth, sigma)
+
+
+def best(score: Callable[[float], float], low: float = 1e-7, high: float = 10.0) -> tuple[float, float]:
+    """The parameter with the highest score, and that score: a grid of four points a decade, then finer around its top."""
+    grid = np.geomspace(low, high, 1 + 4 * round(np.log10(high / low)))
+    top = max(grid, key=score)
+    fine = max(top * np.geomspace(0.5, 2, 11), key=score)
+    return float(fine), score(fine)
+
+
+def summary(losses: Sequence[float]) -> str:
+    """Median, mean, 90th percentile and maximum of losses in dB; NaN (no answer) is counted apart."""
+    values = np.asarray(losses, float)
+    found = values[np.isfinite(values)]
+    p90 = np.percentile(found, 90)
+    return f"{np.median(found):8.2f}{found.mean():8.2f}{p90:8.2f}{found.max():8.2f}{values.size - found.size:11d}"
+
+
+def machine() -> str:
+    versions = f"lsdeblur {lsdeblur.__version__}, numpy {np.__version__}, scikit-image {skimage.__version__}"
+    return f"{versions}, Python {platform.python_version()}, {platform.machine()}"
+
+
+def folder(path: str) -> Path:
+    """argparse type: an existing folder."""
+    if not (found := Path(path)).is_dir():
+        raise ValueError(path)
+    return found

@@ -1,0 +1,79 @@
+"""Quality on real-size blurred photographs beside scikit-image, whose filters get the best parameter in hindsight.
+
+    python benchmarks/quality.py --data DIR
+
+DIR holds blur_i.png, clean_i.png and kernel_i.png (i = 1, 2, ...): the clean image is larger by the kernel's size
+less one, since the frame is cropped after blurring. Figures are PSNR in dB / SSIM over the whole frame.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+from _common import Case, best, folder, machine
+from skimage.io import imread
+from skimage.restoration import richardson_lucy, unsupervised_wiener, wiener
+
+import lsdeblur
+from lsdeblur import metrics, restore, simulate
+
+
+def read(path: Path) -> np.ndarray:
+    image = imread(path).astype(float)
+    return image[..., 0] if image.ndim == 3 else image
+
+
+def load(data: Path) -> Iterator[Case]:
+    for path in sorted(data.glob("blur_*.png")):
+        kernel = read(path.with_name(path.name.replace("blur", "kernel")))
+        kernel /= kernel.sum()
+        clean = read(path.with_name(path.name.replace("blur", "clean"))) / 255
+        yield Case(path.stem, read(path) / 255, kernel, simulate.valid_part(clean, kernel), 0.01)
+
+
+def padded_kernel(kernel: np.ndarray) -> np.ndarray:
+    """Odd-sized, as some peers expect, with the centre kept."""
+    return np.pad(kernel, [(0, 1 - s % 2) for s in kernel.shape])
+
+
+def peers(case: Case) -> dict[str, Callable[[], np.ndarray]]:
+    g, h = case.blurred, padded_kernel(case.psf)
+    balance, _ = best(lambda b: case.psnr(wiener(g, h, b, clip=False)), 1e-5, 10)
+    count = max((5, 10, 15, 20, 30, 50, 80), key=lambda n: case.psnr(richardson_lucy(g, h, n)))
+    lam, _ = best(lambda lam: case.psnr(lsdeblur.plan(case.psf, g.shape, lam=lam, boundary="taper")(g)))
+    return {
+        "blurred": lambda: g,
+        f"skimage wiener*, balance {balance:.3g}": lambda: wiener(g, h, balance, clip=False),
+        "skimage unsupervised_wiener": lambda: unsupervised_wiener(g, h, clip=False, rng=0)[0],
+        f"skimage richardson_lucy*, {count}": lambda: richardson_lucy(g, h, count),
+        f"tikhonov*, taper, lam {lam:.3g}": lambda: restore(g, case.psf, lam=lam, boundary="taper").image,
+        "restore(blurred, psf)": lambda: restore(g, case.psf).image,
+        "wiener, nsr auto": lambda: restore(g, case.psf, method="wiener").image,
+        "inverse, threshold 0.1": lambda: restore(g, case.psf, method="inverse").image,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=folder, required=True)
+    args = parser.parse_args()
+    print(machine(), "\n* given the best possible parameter")
+    scores: dict[str, list[tuple[float, float]]] = {}
+    for case in load(args.data):
+        print(f"\n{case.name} {case.blurred.shape}, PSF {case.psf.shape}")
+        for label, run in peers(case).items():
+            image = run()
+            pair = case.psnr(image), metrics.ssim(image, case.truth, data_range=1.0)
+            scores.setdefault(label.split(",")[0] + ("*" if "*" in label else ""), []).append(pair)
+            print(f"  {label:40}{pair[0]:8.2f} dB{pair[1]:8.3f}", flush=True)
+    print(f"\nmean of {len(next(iter(scores.values())))}")
+    for label, pairs in scores.items():
+        psnr, ssim = np.mean(pairs, axis=0)
+        print(f"  {label.replace('**', '*'):40}{psnr:8.2f} dB{ssim:8.3f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,69 @@
+"""lsdeblur: restores blurred images by regularised least squares in the frequency domain.
+
+    from lsdeblur import psf, restore
+    result = restore(blurred, psf.motion(length=15, angle=30))
+    result.image, result.lam, result.selection
+
+==============  =====================================================================
+`restore`       restore an image; returns a `Restoration` (with its `Selection`)
+`plan`          a direct restoration for many images of one shape and PSF
+`psf`           generators of point-spread functions, and measured ones
+`simulate`      blur a scene and add noise
+`boundary`      what is assumed outside the frame
+`spectrum`      transfer functions, penalties, the curves over lambda
+`selection`     the rules that choose lambda
+`noise`         the noise's level
+`filters`       the gains
+`direct`        inverse, Wiener and Tikhonov with their options
+`metrics`       PSNR, SSIM, NMSE, ISNR
+`plot`          L-curves, comparisons, PSFs (loads matplotlib)
+==============  =====================================================================
+"""
+
+import importlib
+from typing import Any
+
+from lsdeblur._methods import METHODS, Problem, Solution
+from lsdeblur._restore import plan, restore
+from lsdeblur._results import Restoration, Selection
+from lsdeblur._version import __version__
+from lsdeblur.direct import Plan
+from lsdeblur.errors import (
+    ConvergenceWarning,
+    LambdaAtBoundaryWarning,
+    LsdeblurWarning,
+    MissingDependencyError,
+    ParameterChoiceError,
+)
+
+_MODULES = (
+    "boundary", "direct", "errors", "filters", "metrics", "noise", "plot", "psf", "selection", "simulate", "spectrum",
+)  # fmt: skip
+
+__all__ = [  # noqa: PLE0604
+    "METHODS",
+    "ConvergenceWarning",
+    "LambdaAtBoundaryWarning",
+    "LsdeblurWarning",
+    "MissingDependencyError",
+    "ParameterChoiceError",
+    "Plan",
+    "Problem",
+    "Restoration",
+    "Selection",
+    "Solution",
+    "__version__",
+    "plan",
+    "restore",
+    *_MODULES,
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return importlib.import_module(f"lsdeblur.{name}")
+    raise AttributeError(f"module 'lsdeblur' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,95 @@
+"""What a method receives and returns, and the table of methods.
+
+A method is a callable ``(problem, **options) -> Solution``. Its options are its keyword-only arguments.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from lsdeblur._results import Selection
+from lsdeblur._validate import check_choice
+
+__all__ = ["METHODS", "Method", "Problem", "Solution", "check_options", "resolve"]
+
+#: name -> "module:callable", imported when it is chosen
+METHODS: dict[str, str] = {
+    "inverse": "lsdeblur.direct:inverse",
+    "wiener": "lsdeblur.direct:wiener",
+    "tikhonov": "lsdeblur.direct:tikhonov",
+}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Problem:
+    """A validated restoration problem, as every method receives it.
+
+    Attributes
+    ----------
+    image : float32 or float64 array (channels, *spatial)
+        The blurred image; one channel where the caller's image has no channel axis. Never modified.
+    psf : array (1 or channels, *psf_shape)
+        The PSF in the image's dtype, its centre at ``s // 2`` of every spatial axis.
+    boundary : str
+        What is assumed outside the frame.
+    spacing : tuple of float
+        Relative pixel pitch of every spatial axis.
+    workers : int or None
+        Threads; None means all processors.
+    """
+
+    image: npt.NDArray[np.floating[Any]]
+    psf: npt.NDArray[np.floating[Any]]
+    boundary: str
+    spacing: tuple[float, ...]
+    workers: int | None = None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Spatial shape of the image."""
+        return self.image.shape[1:]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Solution:
+    """What a method returns; what it does not use is None. The fields mean what they mean in `Restoration`."""
+
+    image: npt.NDArray[np.floating[Any]]  # (channels, *spatial)
+    lam: float | None = None
+    selection: Selection | None = None
+    noise_std: float | None = None
+    std: npt.NDArray[np.floating[Any]] | None = None
+    converged: bool = True
+    n_iter: int = 1
+    message: str = ""
+
+
+Method = Callable[..., Solution]
+
+
+def resolve(method: str | Method) -> tuple[str, Method]:
+    """Name and callable of a method: a line of METHODS, imported now, or the caller's own callable."""
+    if callable(method):
+        return getattr(method, "__name__", type(method).__name__), method
+    module, _, name = METHODS[check_choice(method, METHODS, "method")].partition(":")
+    return method, getattr(importlib.import_module(module), name)
+
+
+def check_options(function: Callable[..., Any], options: Mapping[str, Any], owner: str) -> None:
+    """TypeError naming the valid options when one in `options` is no keyword-only argument of `function`."""
+    parameters = inspect.signature(function).parameters.values()
+    if any(p.kind is p.VAR_KEYWORD for p in parameters):
+        return
+    valid = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
+    unknown = [name for name in options if name not in valid]
+    if unknown:
+        raise TypeError(
+            f"{owner} has no option {', '.join(map(repr, unknown))}; its options are {', '.join(map(repr, valid))}"
+        )

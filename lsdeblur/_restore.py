@@ -1,0 +1,226 @@
+"""`restore` and `plan`: the library's two entrances. They check the arguments, call a method and wrap the result."""
+
+from __future__ import annotations
+
+import logging
+import operator
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from lsdeblur._methods import Method, Problem, check_options, resolve
+from lsdeblur._results import Restoration
+from lsdeblur._validate import as_float_array, as_psf, check_choice, check_size, check_spacing, working_dtype
+from lsdeblur._version import __version__
+from lsdeblur.boundary import BOUNDARIES
+from lsdeblur.direct import Plan, Stage, make_plan
+from lsdeblur.errors import LsdeblurWarning
+from lsdeblur.psf import trim
+
+__all__ = ["plan", "restore"]
+
+logger = logging.getLogger("lsdeblur")
+
+
+def restore(
+    image: npt.ArrayLike,
+    psf: npt.ArrayLike | None = None,
+    *,
+    method: str | Method = "tikhonov",
+    boundary: str = "taper",
+    channel_axis: int | None = None,
+    spacing: float | Sequence[float] | None = None,
+    workers: int | None = None,
+    **options: Any,
+) -> Restoration:
+    """Restore a blurred, noisy image.
+
+    The image is modelled as ``g = h * f + n``: the scene f convolved with the PSF h, plus noise n. The default
+    method finds the f that minimises ``||h * f - g||^2 + lam <f, P f>``, with lam chosen from the data.
+
+    Parameters
+    ----------
+    image : array, 2 or 3 spatial axes and optionally one of channels
+        Blurred image of real numbers, in any scale. Never modified, rescaled or clipped.
+    psf : array
+        Point-spread function with as many axes as the image has spatial ones, its centre at pixel ``s // 2``,
+        or one PSF per channel, channels first. It is used as it is: its sum is the gain of the instrument.
+        See `lsdeblur.psf` for generators and measured PSFs.
+    method : str or callable
+        "tikhonov", "wiener" or "inverse", or a callable ``(Problem, **options) -> Solution``.
+    boundary : str
+        What the scene is taken to be outside the frame: "taper", "periodic", "zero", "symmetric" or "edge"
+        (`lsdeblur.boundary`).
+    channel_axis : int, optional
+        Axis of colours or channels, if the image has one. One lambda serves all channels.
+    spacing : float or sequence of float, optional
+        Pixel pitch per spatial axis in any unit; only its ratios matter. Anisotropic voxels change the penalty.
+    workers : int, optional
+        Threads; None means all processors.
+    **options
+        The method's own: for "tikhonov" `lam`, `penalty`, `tau`, `noise_std`, `safety`; for "wiener" `nsr`,
+        `noise_power`, `signal_power`, `noise_std`, `safety`; for "inverse" `threshold` (`lsdeblur.direct`).
+
+    Returns
+    -------
+    Restoration
+        The restored image with the evidence for it. float32 for uint8, uint16, float16 and float32 images,
+        float64 for others.
+
+    Raises
+    ------
+    TypeError
+        Complex or non-numeric arrays; an option that the method does not have.
+    ValueError
+        Empty, NaN or infinite arrays; shapes that do not fit; a PSF that sums to zero or is larger than the image.
+    ParameterChoiceError
+        When the rule that was asked for has no answer (never with ``lam="auto"``).
+
+    Notes
+    -----
+    A direct method costs one FFT and one inverse FFT of the padded image, one FFT for the PSF, two more for
+    "taper", and one pass over the spectra when lambda is chosen.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from lsdeblur import psf, restore, simulate
+    >>> scene = np.zeros((64, 64))
+    >>> scene[20:40, 25:45] = 1.0
+    >>> blur = psf.gaussian(2.0)
+    >>> blurred = simulate.add_noise(simulate.blur(scene, blur, boundary="zero"), noise_std=0.01, rng=0)
+    >>> result = restore(blurred, blur, boundary="zero")
+    >>> bool(np.abs(result.image - scene).mean() < np.abs(blurred - scene).mean())
+    True
+    >>> result.selection.criterion
+    'evidence'
+    """
+    name, function = resolve(method)
+    check_options(function, options, f"method {name!r}")
+    problem = _problem(image, psf, name, boundary, channel_axis, spacing, workers)
+    logger.debug("%s on %s %s, boundary %s", name, problem.image.shape, problem.image.dtype, boundary)
+    solution = function(problem, **options)
+    logger.debug("%s: %s", name, solution.message)
+    restored = solution.image[0] if channel_axis is None else np.moveaxis(solution.image, 0, channel_axis)
+    std = solution.std
+    if std is not None:
+        std = std[0] if channel_axis is None else np.moveaxis(std, 0, channel_axis)
+    return Restoration(
+        image=restored,
+        psf=np.array(psf),
+        method=name,
+        lam=solution.lam,
+        selection=solution.selection,
+        noise_std=solution.noise_std,
+        std=std,
+        converged=solution.converged,
+        n_iter=solution.n_iter,
+        message=solution.message,
+        options={"boundary": boundary, "channel_axis": channel_axis, "spacing": spacing, "workers": workers, **options},
+        version=__version__,
+    )
+
+
+def plan(
+    psf: npt.ArrayLike,
+    shape: int | Sequence[int],
+    *,
+    method: str = "tikhonov",
+    boundary: str = "taper",
+    spacing: float | Sequence[float] | None = None,
+    dtype: npt.DTypeLike | None = None,
+    workers: int | None = None,
+    **options: Any,
+) -> Plan:
+    """Everything of a direct restoration that does not depend on the image, to use again and again.
+
+    ``plan(image)`` then costs one FFT and its inverse (two more of each for "taper"): for frames of a video,
+    batches and channels with one PSF.
+
+    Parameters
+    ----------
+    psf : array
+        Point-spread function, its centre at pixel ``s // 2``.
+    shape : sequence of int
+        Spatial shape of the images.
+    method : str
+        "tikhonov" (options `lam` >= 0, required, `penalty`, `tau`), "wiener" (`nsr`, or `noise_power` and
+        `signal_power`) or "inverse" (`threshold`). Lambda is a number here: take it from a first `restore`.
+    boundary, spacing, workers
+        As in `restore`.
+    dtype : dtype, optional
+        Precision of the work and the result, float32 or float64; by default that of the PSF.
+
+    Returns
+    -------
+    Plan
+        A callable, ``plan(image) -> array``; leading axes of `image` share the gain.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import lsdeblur
+    >>> h = lsdeblur.psf.motion(9, 30)
+    >>> sharpen = lsdeblur.plan(h, (64, 64), lam=1e-3)
+    >>> sharpen(np.ones((5, 64, 64))).shape
+    (5, 64, 64)
+    """
+    ndim = np.ndim(np.asarray(psf))
+    sizes = check_size(shape, ndim, "shape")
+    h = _checked_psf(psf, sizes, None)[0]
+    h = h.astype(h.dtype if dtype is None else working_dtype(dtype), copy=False)
+    check_choice(boundary, BOUNDARIES, "boundary")
+    stage = Stage.make(h, sizes, boundary, check_spacing(spacing, ndim), _checked_workers(workers))
+    return make_plan(stage, method, **options)
+
+
+def _problem(
+    image: npt.ArrayLike, psf: npt.ArrayLike | None, method: str, boundary: str, channel_axis: int | None,
+    spacing: float | Sequence[float] | None, workers: int | None,
+) -> Problem:  # fmt: skip
+    """The checked problem, channels first."""
+    check_choice(boundary, BOUNDARIES, "boundary")
+    if psf is None:
+        raise ValueError(
+            f"psf is missing: method {method!r} needs the blur; make one with lsdeblur.psf (gaussian, motion, disk, "
+            "...) or measure one with psf.from_image"
+        )
+    g = as_float_array(image, "image", ndim=(2, 3) if channel_axis is None else (3, 4))
+    if channel_axis is not None:
+        try:
+            g = np.moveaxis(g, operator.index(channel_axis), 0)
+        except (np.exceptions.AxisError, TypeError):
+            raise ValueError(f"channel_axis={channel_axis!r} is no axis of an image of shape {g.shape}") from None
+    else:
+        g = g[np.newaxis]
+    shape = g.shape[1:]
+    h = _checked_psf(psf, shape, len(g)).astype(g.dtype, copy=False)
+    return Problem(g, h, boundary, check_spacing(spacing, len(shape)), _checked_workers(workers))
+
+
+def _checked_psf(psf: npt.ArrayLike, shape: tuple[int, ...], channels: int | None) -> npt.NDArray[Any]:
+    """The PSF (1 or channels, ...), without zero margins, that fits into a frame of `shape`."""
+    h = trim(as_psf(psf, ndim=len(shape), channels=channels), ndim=len(shape))
+    size = h.shape[1:]
+    if any(s > n for s, n in zip(size, shape, strict=True)):
+        raise ValueError(
+            f"psf {size} is larger than the image {shape}: crop it around its centre (psf.from_image(..., size=)), "
+            "or check that image and psf are not swapped"
+        )
+    sums = h.sum(axis=tuple(range(1, h.ndim)), dtype=np.float64)
+    odd = sums[(sums > 2) | (sums < 0.5)]
+    if odd.size:
+        warnings.warn(
+            f"psf sums to {odd[0]:.4g}, and the restored image is divided by that; "
+            "pass psf / psf.sum() to keep the brightness",
+            LsdeblurWarning,
+            stacklevel=4,
+        )
+    return h
+
+
+def _checked_workers(workers: int | None) -> int | None:
+    return None if workers is None else check_size(workers, 1, "workers")[0]

@@ -1,0 +1,186 @@
+"""What a restoration returns: frozen records of arrays and numbers, without drawing or computing."""
+
+from __future__ import annotations
+
+import json
+import os
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from lsdeblur.errors import LsdeblurWarning
+
+__all__ = ["Restoration", "Selection"]
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Selection:
+    """How lambda was chosen: the curves over the lambdas searched, ready to plot.
+
+    Attributes
+    ----------
+    criterion : str
+        The rule that chose: "evidence", "gcv", "l-curve", "discrepancy" or "sure".
+    lam : float
+        The lambda it chose.
+    lams : array (n,)
+        The lambdas searched, increasing.
+    values : array (n,)
+        The criterion at each of `lams`: minimised by "evidence", "gcv" and "sure", maximised by "l-curve"
+        (the curvature), zero at the answer for "discrepancy".
+    residual : array (n,)
+        Squared norm of the residual, ``||h * f - g||^2``, over the grid that was used.
+    seminorm : array (n,)
+        ``<f, P f>``, the penalty of the restored image.
+    dof : array (n,)
+        Effective degrees of freedom, ``sum(H G)``.
+    n_obs : float
+        Number of data values the sums run over.
+    at_boundary : bool
+        Whether `lam` lies at the end of `lams`: the data did not determine it.
+    choices : mapping of str to float
+        The lambda of every rule that has an answer for these data.
+    criteria : mapping of str to array (n,)
+        The values of all those rules.
+    """
+
+    criterion: str
+    lam: float
+    lams: Array
+    values: Array
+    residual: Array
+    seminorm: Array
+    dof: Array
+    n_obs: float
+    at_boundary: bool = False
+    choices: Mapping[str, float] = field(default_factory=dict)
+    criteria: Mapping[str, Array] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        end = ", at the end of the range" if self.at_boundary else ""
+        return f"Selection({self.criterion!r}, lam={self.lam:.3g}{end}, {len(self.lams)} lambdas)"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Restoration:
+    """A restored image with the evidence for it.
+
+    ``np.asarray(result)`` and ``plt.imshow(result)`` use the image.
+
+    Attributes
+    ----------
+    image : array
+        The restored image, of the shape of the blurred one and in the working dtype.
+    psf : array or None
+        The PSF that was used.
+    method : str
+        The method's name.
+    lam : float or None
+        The regularisation strength that was used (for Wiener with a scalar `nsr`, that `nsr`).
+    selection : Selection or None
+        How it was chosen; None where it was given.
+    noise_std : float or None
+        Noise standard deviation in units of the image: as given, or estimated from the residual.
+    std : array or None
+        Posterior standard deviation of each pixel, where the method gives one.
+    converged : bool
+        Whether an iterative method reached its tolerance; True for direct methods.
+    n_iter : int
+        Iterations used; 1 for direct methods.
+    message : str
+        What was decided and why, in a sentence.
+    options : mapping
+        The arguments besides image, psf and method with which the call can be repeated.
+    version : str
+        The version of lsdeblur that made it.
+    """
+
+    image: Array
+    psf: Array | None
+    method: str
+    lam: float | None = None
+    selection: Selection | None = None
+    noise_std: float | None = None
+    std: Array | None = None
+    converged: bool = True
+    n_iter: int = 1
+    message: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    version: str = ""
+
+    def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> Array:
+        if copy is False and dtype is not None and np.dtype(dtype) != self.image.dtype:
+            raise ValueError(f"the image is {self.image.dtype}: it cannot become {np.dtype(dtype)} without a copy")
+        return np.array(self.image, dtype=dtype, copy=True) if copy else np.asarray(self.image, dtype=dtype)
+
+    def __repr__(self) -> str:
+        parts = [repr(self.method), f"shape={self.image.shape}", f"dtype={self.image.dtype}"]
+        if self.lam is not None:
+            rule = f" by {self.selection.criterion}" if self.selection else ""
+            parts.append(f"lam={self.lam:.3g}{rule}")
+        if self.noise_std is not None:
+            parts.append(f"noise_std={self.noise_std:.3g}")
+        if not self.converged:
+            parts.append("not converged")
+        return f"Restoration({', '.join(parts)})"
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write everything to one compressed ``.npz`` file, which `load` reads back.
+
+        Arrays are stored exactly. An option that is a function or another object is stored by its text, with a
+        `LsdeblurWarning`: to repeat the call, pass the function again.
+        """
+        arrays: dict[str, Array] = {}
+        record = {f.name: getattr(self, f.name) for f in fields(self)}
+        arrays["record"] = np.array(json.dumps(_pack(record, "", arrays)))
+        with open(path, "wb") as file:  # an open file keeps savez from appending a suffix of its own
+            np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Restoration:
+        """Read what `save` wrote; a file that is something else raises ValueError."""
+        try:
+            with np.load(path, allow_pickle=False) as arrays:
+                record = _unpack(json.loads(str(arrays["record"])), arrays)
+                if record["selection"] is not None:
+                    record["selection"] = Selection(**record["selection"])
+                return cls(**record)
+        except (ValueError, KeyError, TypeError, EOFError) as error:
+            raise ValueError(f"{os.fspath(path)!r} does not hold a Restoration written by save(): {error}") from error
+
+
+def _pack(value: Any, name: str, arrays: dict[str, Array]) -> Any:
+    """`value` as JSON: arrays move to `arrays` under their path, tuples and arrays are marked by a one-key object."""
+    if isinstance(value, Selection):
+        value = {f.name: getattr(value, f.name) for f in fields(value)}
+    if isinstance(value, np.ndarray):
+        arrays[f"array{len(arrays)}"] = value
+        return {"__array__": f"array{len(arrays) - 1}"}
+    if isinstance(value, Mapping):
+        return {str(key): _pack(item, f"{name}{key}", arrays) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        items = [_pack(item, name, arrays) for item in value]
+        return {"__tuple__": items} if isinstance(value, tuple) else items
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    text = f"{getattr(value, '__module__', '')}.{getattr(value, '__qualname__', repr(value))}"
+    warnings.warn(f"{name} cannot be stored in a file: saved as the text {text!r}", LsdeblurWarning, stacklevel=4)
+    return text
+
+
+def _unpack(value: Any, arrays: Mapping[str, Array]) -> Any:
+    if isinstance(value, dict):
+        if value.keys() == {"__array__"}:
+            return arrays[value["__array__"]]
+        if value.keys() == {"__tuple__"}:
+            return tuple(_unpack(item, arrays) for item in value["__tuple__"])
+        return {key: _unpack(item, arrays) for key, item in value.items()}
+    return [_unpack(item, arrays) for item in value] if isinstance(value, list) else value

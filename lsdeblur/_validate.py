@@ -1,0 +1,156 @@
+"""Checks and conversions of arguments: each error names the argument, the fact and the remedy."""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = [
+    "as_float_array",
+    "as_psf",
+    "check_choice",
+    "check_non_negative",
+    "check_positive",
+    "check_same_shape",
+    "check_size",
+    "check_spacing",
+    "working_dtype",
+]
+
+FloatArray = npt.NDArray[np.floating[Any]]
+
+
+def working_dtype(dtype: npt.DTypeLike) -> np.dtype[np.floating[Any]]:
+    """float32 for what float32 holds (uint8, uint16, float16, float32), float64 for all other real types."""
+    return np.dtype(np.float32) if np.result_type(dtype, np.float32) == np.float32 else np.dtype(np.float64)
+
+
+def as_float_array(array: Any, name: str, *, ndim: Iterable[int] | None = None) -> FloatArray:
+    """A finite, non-empty array of floats in the working dtype, a copy only where the dtype changes.
+
+    Raises TypeError for what is not a real array and ValueError for NaN, Inf, emptiness or a wrong number of axes.
+    """
+    a = np.asarray(array)
+    if np.iscomplexobj(a):
+        raise TypeError(
+            f"{name} is complex ({a.dtype}); restoration is defined for real arrays: pass {name}.real or its magnitude"
+        )
+    if a.dtype.kind not in "buif":
+        raise TypeError(f"{name} must be an array of real numbers, not of dtype {a.dtype}")
+    if ndim is not None and a.ndim not in (allowed := tuple(ndim)):
+        wanted = " or ".join(map(str, allowed))
+        raise ValueError(f"{name} must have {wanted} axes, but its shape {a.shape} has {a.ndim}")
+    if a.size == 0:
+        raise ValueError(f"{name} is empty: its shape is {a.shape}")
+    a = a.astype(working_dtype(a.dtype), copy=False)
+    # One reduction finds any NaN or Inf: they survive a sum. Overflow of finite values is told apart by isfinite.
+    with np.errstate(over="ignore", invalid="ignore"):
+        total = a.sum(dtype=np.float64)
+    if not math.isfinite(total):
+        bad = a.size - int(np.count_nonzero(np.isfinite(a)))
+        if bad:
+            raise ValueError(
+                f"{name} has {bad} values that are NaN or infinite; replace them, for example with a local median"
+            )
+    return a
+
+
+def as_psf(psf: Any, *, ndim: int, channels: int | None = None, name: str = "psf") -> FloatArray:
+    """A point-spread function as floats of shape (1, ...) or (channels, ...); the leading axis counts channels.
+
+    Raises TypeError or ValueError for what cannot be a PSF: not finite, all zero or with a sum near zero, or with
+    axes that do not fit `ndim` spatial axes (one more is allowed for one PSF per channel).
+    """
+    h = as_float_array(psf, name)
+    per_channel = channels is not None and h.ndim == ndim + 1
+    if h.ndim != ndim and not per_channel:
+        hint = f" (or {ndim + 1}, one PSF per channel first)" if channels is not None else ""
+        raise ValueError(
+            f"{name} has {h.ndim} axes, but the image has {ndim} spatial axes: {name} must have {ndim}{hint}; "
+            "if the image has a colour or channel axis, name it with channel_axis="
+        )
+    if per_channel and h.shape[0] != channels:
+        raise ValueError(
+            f"{name} holds {h.shape[0]} PSFs, but the image has {channels} channels; pass one PSF, or one per channel"
+        )
+    h = h if per_channel else h[np.newaxis]
+    axes = tuple(range(1, h.ndim))
+    sums, magnitudes = h.sum(axis=axes, dtype=np.float64), np.abs(h).sum(axis=axes, dtype=np.float64)
+    if np.any(np.abs(sums) <= 1e-6 * magnitudes):
+        raise ValueError(
+            f"{name} sums to zero: it would erase the image's brightness; check that it is the PSF "
+            "and not its derivative or a background-subtracted empty patch"
+        )
+    return h
+
+
+def check_choice(value: Any, choices: Iterable[str], name: str) -> str:
+    """`value` if it is one of `choices`; otherwise ValueError with the choices in the message."""
+    options = tuple(choices)
+    if not isinstance(value, str) or value not in options:
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, options))}, not {value!r}")
+    return value
+
+
+def _as_finite(value: Any, name: str) -> float:
+    if isinstance(value, (bool, str)):
+        raise TypeError(f"{name} must be a number, not {value!r}")
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise TypeError(f"{name} must be a number, not {value!r}") from None
+    if not math.isfinite(number):
+        raise ValueError(f"{name} must be finite, not {number}")
+    return number
+
+
+def check_positive(value: Any, name: str) -> float:
+    """`value` as a Python float > 0."""
+    number = _as_finite(value, name)
+    if number <= 0:
+        raise ValueError(f"{name} must be greater than 0, not {number:g}")
+    return number
+
+
+def check_non_negative(value: Any, name: str) -> float:
+    """`value` as a Python float >= 0."""
+    number = _as_finite(value, name)
+    if number < 0:
+        raise ValueError(f"{name} must not be negative: {number:g}")
+    return number
+
+
+def check_size(size: Any, ndim: int, name: str = "size") -> tuple[int, ...]:
+    """One whole number >= 1 per axis; a single number serves every axis."""
+    try:
+        sizes = (operator.index(size),) * ndim
+    except TypeError:
+        try:
+            sizes = tuple(operator.index(s) for s in size)
+        except TypeError:
+            raise TypeError(f"{name} must be a whole number or one per axis, not {size!r}") from None
+    if len(sizes) != ndim or min(sizes) < 1:
+        raise ValueError(f"{name} must be {ndim} whole numbers of at least 1, not {size!r}")
+    return sizes
+
+
+def check_spacing(spacing: float | Sequence[float] | None, ndim: int) -> tuple[float, ...]:
+    """Pixel pitch per axis, relative to the smallest: only its ratios change the penalty. None means equal."""
+    if spacing is None:
+        return (1.0,) * ndim
+    values = np.atleast_1d(np.asarray(spacing, dtype=float))
+    if values.shape not in ((1,), (ndim,)) or not np.all(np.isfinite(values)) or np.any(values <= 0):
+        raise ValueError(f"spacing must be {ndim} positive numbers, one per spatial axis, not {spacing!r}")
+    values = np.broadcast_to(values, (ndim,))
+    return tuple(float(v) for v in values / values.min())
+
+
+def check_same_shape(a: npt.NDArray[Any], b: npt.NDArray[Any], name_a: str, name_b: str) -> None:
+    """ValueError when two arrays that must be compared pixel by pixel differ in shape."""
+    if a.shape != b.shape:
+        raise ValueError(f"{name_a} has shape {a.shape} and {name_b} {b.shape}; crop or resample one of them first")

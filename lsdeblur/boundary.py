@@ -1,0 +1,112 @@
+"""What is assumed outside the frame: extension of the data to a periodic grid, and the crop back.
+
+The frame lies at the origin of the grid; the rest of each axis is a *gap* that joins the frame's end to its
+beginning, since the grid is periodic. Every extension works on the last axes, so leading axes count channels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from lsdeblur import _fft
+
+__all__ = ["BOUNDARIES", "crop", "extend", "grid_shape"]
+
+Array = npt.NDArray[Any]
+
+#: name -> what the scene is taken to be outside the frame
+BOUNDARIES: dict[str, str] = {
+    "periodic": "repeats",
+    "zero": "is black",
+    "symmetric": "is mirrored at the frame's edge",
+    "edge": "continues with the values at the frame's edge",
+    "taper": "goes smoothly from one edge to the opposite one, blurred like the rest",
+}
+
+_MARGIN = 24  # pixels beyond the PSF's size: the penalty would glue opposite edges together without them
+
+
+def grid_shape(shape: Sequence[int], psf_shape: Sequence[int], boundary: str) -> tuple[int, ...]:
+    """Shape of the periodic grid on which the frame is restored.
+
+    "periodic" keeps the frame, "symmetric" doubles every axis (a mirrored scene repeats after twice its length),
+    "zero" adds the PSF's size less one, "edge" and "taper" add the PSF's size and 24 pixels; the last three are
+    rounded up to good transform lengths.
+    """
+    if boundary == "periodic":
+        return tuple(shape)
+    if boundary == "symmetric":
+        return tuple(2 * n for n in shape)
+    extra = -1 if boundary == "zero" else _MARGIN
+    return tuple(_fft.good_size(n + s + extra) for n, s in zip(shape, psf_shape, strict=True))
+
+
+def extend(
+    image: Array, grid: Sequence[int], boundary: str, transfer: Array | None = None, workers: int | None = None
+) -> Array:
+    """The image on the periodic grid, its frame at the origin.
+
+    Parameters
+    ----------
+    image : array (..., *spatial)
+        Observed image; kept as it is inside the frame.
+    grid : sequence of int
+        Spatial shape from `grid_shape`.
+    boundary : str
+        One of `BOUNDARIES`.
+    transfer : array (..., *half grid), optional
+        Transfer function of the PSF on the grid; needed by "taper".
+    workers : int or None
+        Threads for the two transforms of "taper".
+
+    Returns
+    -------
+    array (..., *grid)
+        "zero": zeros in the gap. "symmetric", "edge": mirrored or repeated edge values, half of the gap from
+        either side. "taper": a linear ramp across the gap, axis by axis, convolved with the PSF; so the gap is
+        as smooth as a blurred scene, and the filter finds no edge there that no scene could have made.
+    """
+    first = image.ndim - len(grid)
+    if tuple(grid) == image.shape[first:]:
+        return image
+    if boundary == "zero":
+        out = np.zeros((*image.shape[:first], *grid), image.dtype)
+        crop(out, image.shape[first:])[...] = image
+        return out
+    out = image
+    for axis, size in enumerate(grid, start=first):
+        out = _ramp(out, axis, size) if boundary == "taper" else _repeat(out, axis, size, boundary)
+    if boundary == "taper":
+        if transfer is None:
+            raise ValueError("boundary='taper' needs transfer=, the PSF's transfer function on the grid")
+        out = _fft.irfftn(transfer * _fft.rfftn(out, len(grid), workers), tuple(grid), workers)
+        crop(out, image.shape[first:])[...] = image
+    return out
+
+
+def crop(array: Array, shape: Sequence[int]) -> Array:
+    """The frame of spatial `shape` at the origin of the grid, as a view."""
+    frame: tuple[Any, ...] = (..., *(slice(n) for n in shape))
+    return array[frame]
+
+
+def _repeat(image: Array, axis: int, size: int, boundary: str) -> Array:
+    n = image.shape[axis]
+    gap = np.arange(size - n)
+    after = gap < (gap.size + 1) // 2  # the near half continues the end, the far half precedes the beginning
+    if boundary == "symmetric":
+        index = np.where(after, n - 1 - gap, gap.size - 1 - gap)
+    else:
+        index = np.where(after, n - 1, 0)
+    return np.take(image, np.concatenate([np.arange(n), index]), axis=axis)
+
+
+def _ramp(image: Array, axis: int, size: int) -> Array:
+    gap = size - image.shape[axis]
+    t = (np.arange(1, gap + 1) / (gap + 1)).astype(image.dtype).reshape(-1, *[1] * (image.ndim - 1 - axis))
+    first, last = image.take([0], axis=axis), image.take([-1], axis=axis)
+    return np.concatenate([image, last + t * (first - last)], axis=axis)

@@ -1,0 +1,247 @@
+"""Rules that choose lambda. A rule sees only the curves (`spectrum.Curves`) and, where it needs it, the noise level.
+
+Residual R, seminorm E, degrees of freedom D of n data values, noise standard deviation sigma:
+
+============= ============================================ =======================================================
+rule          lambda is                                    source
+============= ============================================ =======================================================
+"evidence"    minimum of m log(R + lam E) + logdet,        MacKay (1992), doi:10.1162/neco.1992.4.3.415, sec. 4,
+              m = n less the frequencies P leaves free     with the noise level integrated out
+"gcv"         minimum of n R / (n - D)^2                   Golub, Heath & Wahba (1979),
+                                                           doi:10.1080/00401706.1979.10489751, eq. 1.4
+"sure"        minimum of R / sigma^2 + 2 D - n             Stein (1981), doi:10.1214/aos/1176345632
+"discrepancy" R = safety n sigma^2                         Morozov (1966)
+"l-curve"     largest curvature of (log R, log E)          Hansen (1992), doi:10.1137/1034115; curvature as in
+                                                           Hansen & O'Leary (1993), doi:10.1137/0914086
+============= ============================================ =======================================================
+
+Evidence, GCV and SURE assume white noise. An extremum at the end of the searched range is no answer.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+
+from lsdeblur._results import Selection
+from lsdeblur._validate import check_choice, check_positive
+from lsdeblur.errors import LambdaAtBoundaryWarning, ParameterChoiceError
+from lsdeblur.spectrum import Bins, Curves
+
+__all__ = ["AUTO_CHAIN", "NEED_NOISE", "RULES", "auto", "choose", "least_error", "residual_noise_std", "select"]
+
+Array = npt.NDArray[np.float64]
+
+#: what lam="auto" takes: of the first group that has an answer, the largest (benchmarks/selection.py shows why)
+AUTO_CHAIN = (("evidence", "gcv"), ("l-curve",))
+#: rules that need the noise level
+NEED_NOISE = ("discrepancy", "sure")
+
+
+def _evidence(c: Curves, noise_std: float, safety: float) -> Array:
+    return c.n_seen * np.log(c.residual + c.lams * c.seminorm) + c.logdet
+
+
+def _gcv(c: Curves, noise_std: float, safety: float) -> Array:
+    return c.n_obs * c.residual / (c.n_obs - c.dof) ** 2
+
+
+def _sure(c: Curves, noise_std: float, safety: float) -> Array:
+    return c.residual / noise_std**2 + 2 * c.dof - c.n_obs
+
+
+def _discrepancy(c: Curves, noise_std: float, safety: float) -> Array:
+    return c.residual / (c.n_obs * noise_std**2) - safety
+
+
+def _curvature(c: Curves, noise_std: float, safety: float) -> Array:
+    """Signed curvature of the curve (x, y) = (log R, log E), positive at its corner.
+
+    With ``R' = -lam E'`` the second derivatives of E cancel, and for the derivatives x', y' by log lambda
+    ``kappa = x' y' (x' - y' - 1) / (x'^2 + y'^2)^(3/2)``.
+    """
+    x1, y1 = -(c.lams**2) * c.slope / c.residual, c.lams * c.slope / c.seminorm
+    return x1 * y1 * (x1 - y1 - 1) / np.hypot(x1, y1) ** 3
+
+
+#: rule -> its criterion, a function of curves, noise_std and safety
+RULES: dict[str, Callable[[Curves, float, float], Array]] = {
+    "evidence": _evidence,
+    "gcv": _gcv,
+    "sure": _sure,
+    "discrepancy": _discrepancy,
+    "l-curve": _curvature,
+}
+
+
+def choose(curves: Curves, rule: str, *, noise_std: float | None = None, safety: float = 1.0) -> Selection:
+    """Lambda by one rule, with the values of every rule that these data allow.
+
+    Parameters
+    ----------
+    curves : Curves
+        At increasing lambdas, at least three.
+    rule : str
+        One of `RULES`.
+    noise_std : float > 0, optional
+        Noise standard deviation in units of the image; needed by "discrepancy" and "sure".
+    safety : float > 0
+        Factor on the noise power for "discrepancy"; above 1 it smooths more.
+
+    Returns
+    -------
+    Selection
+
+    Raises
+    ------
+    ParameterChoiceError
+        When the rule has no answer: its extremum lies at the end of the range, or the residual never reaches the noise.
+    """
+    check_choice(rule, RULES, "lam")
+    check_positive(safety, "safety")
+    if noise_std is None and rule in NEED_NOISE:
+        raise ValueError(f"lam={rule!r} needs the noise level: give noise_std=, in units of the image")
+    criteria, choices, failures = _evaluate(curves, noise_std, safety)
+    if rule in failures:
+        raise ParameterChoiceError(failures[rule])
+    return _selection(curves, rule, choices[rule], criteria, choices)
+
+
+def auto(curves: Curves, *, noise_std: float | None = None, safety: float = 1.0) -> tuple[Selection, str]:
+    """Lambda without a rule given, and a sentence that says how it came about.
+
+    The larger of what evidence and GCV choose: both err towards too little smoothing where their assumptions
+    fail, and that costs more than too much. If neither has an answer, the L-curve. If none has, the data do not
+    determine lambda: they prefer ever smaller (no noise to be seen) or ever larger ones, and the end of the range
+    is used, with a `LambdaAtBoundaryWarning`. Where nothing varies, any lambda gives the same image.
+    """
+    criteria, choices, failures = _evaluate(curves, noise_std, safety)
+    for group in AUTO_CHAIN:
+        answers = {rule: choices[rule] for rule in group if rule in choices}
+        if answers:
+            rule = max(answers, key=answers.__getitem__)
+            others = [f"{name}: {lam:.3g}" for name, lam in answers.items() if name != rule]
+            without = [failures[name] for name in group if name in failures]
+            message = "; ".join([f"lambda {choices[rule]:.3g} by {rule}", *others, *without])
+            return _selection(curves, rule, choices[rule], criteria, choices), message
+    rule = AUTO_CHAIN[0][0]
+    if not np.all(np.isfinite(criteria[rule])):
+        lam, message = float(curves.lams[-1]), "the image does not vary: every lambda gives the same result"
+    else:
+        lam = float(curves.lams[int(np.argmin(criteria[rule]))])
+        message = "; ".join([f"lambda {lam:.3g} is the end of the range", *failures.values()])
+        warnings.warn(f"{message}; give lam= if you know better", LambdaAtBoundaryWarning, stacklevel=2)
+    return _selection(curves, rule, lam, criteria, choices, at_boundary=True), message
+
+
+def least_error(bins: Bins, curves: Curves, noise_power: float) -> Selection:
+    """The strength of a penalty with the least expected error, for a known signal spectrum.
+
+    For signal power S and white noise power N the expected squared error of ``conj(H) / (|H|^2 + lam P)`` is
+    ``sum (lam^2 S + s N / P) / (s + lam)^2``; here for penalties that are 1 (or 0) at every frequency.
+
+    Parameters
+    ----------
+    bins : Bins
+        With the signal's power as `energy`.
+    curves : Curves
+        Of the data themselves, at the lambdas to search.
+    noise_power : float
+        Power of the noise per pixel, in units of the squared image.
+    """
+    signal, noise = bins.energy, noise_power * bins.s * bins.count
+    values = np.array([np.sum((lam**2 * signal + noise) / (bins.s + lam) ** 2) for lam in curves.lams])
+    try:
+        lam, at_boundary = _minimum(curves.lams, values, "least-error"), False
+    except ParameterChoiceError as error:
+        lam, at_boundary = float(curves.lams[int(np.argmin(values))]), True
+        if noise_power > 0:
+            warnings.warn(str(error), LambdaAtBoundaryWarning, stacklevel=2)
+    return _selection(curves, "least-error", lam, {"least-error": values}, {"least-error": lam}, at_boundary)
+
+
+def select(curves: Curves, rule: str, *, noise_std: float | None = None, safety: float = 1.0) -> tuple[Selection, str]:
+    """Lambda by "auto" or by one rule, and a sentence that says how it came about."""
+    if rule == "auto":
+        return auto(curves, noise_std=noise_std, safety=safety)
+    chosen = choose(curves, rule, noise_std=noise_std, safety=safety)
+    return chosen, f"lambda {chosen.lam:.3g} by {rule}"
+
+
+def residual_noise_std(curves: Curves) -> float:
+    """Noise level from the residual at the first lambda of `curves`, ``sqrt(R / (n - D))``.
+
+    Source: G. Wahba (1983), J. R. Stat. Soc. B 45, 133-150, doi:10.1111/j.2517-6161.1983.tb01239.x.
+    """
+    return math.sqrt(float(curves.residual[0]) / max(curves.n_obs - float(curves.dof[0]), 1e-12))
+
+
+def _evaluate(
+    curves: Curves, noise_std: float | None, safety: float
+) -> tuple[dict[str, Array], dict[str, float], dict[str, str]]:
+    """Values, lambda or reason of failure of every rule."""
+    criteria: dict[str, Array] = {}
+    choices: dict[str, float] = {}
+    failures: dict[str, str] = {}
+    for rule, criterion in RULES.items():
+        if noise_std is None and rule in NEED_NOISE:
+            continue
+        with np.errstate(divide="ignore", invalid="ignore"):
+            values = criterion(curves, noise_std or 0.0, safety)
+        criteria[rule] = values
+        try:
+            if rule == "discrepancy":
+                choices[rule] = _root(curves.lams, values)
+            else:
+                choices[rule] = _minimum(curves.lams, -values if rule == "l-curve" else values, rule)
+        except ParameterChoiceError as error:
+            failures[rule] = str(error)
+    return criteria, choices, failures
+
+
+def _selection(
+    c: Curves, rule: str, lam: float, criteria: dict[str, Array], choices: dict[str, float], at_boundary: bool = False
+) -> Selection:
+    return Selection(
+        rule, lam, c.lams, criteria[rule], c.residual, c.seminorm, c.dof, c.n_obs, at_boundary, choices, criteria
+    )
+
+
+def _minimum(lams: Array, values: Array, rule: str) -> float:
+    """Lambda at the lowest value, refined by a parabola in log lambda; an end of the range is no answer."""
+    if not np.all(np.isfinite(values)):
+        raise ParameterChoiceError(f"{rule} is not defined for these data (no residual or no variation); give lam=")
+    i = int(np.argmin(values))
+    if rule == "l-curve" and values[i] >= 0:
+        raise ParameterChoiceError(
+            "l-curve has no corner for these data: its curvature is nowhere positive; use another rule"
+        )
+    if i in (0, len(lams) - 1):
+        end = "lower" if i == 0 else "upper"
+        raise ParameterChoiceError(
+            f"{rule} has its extremum at the {end} end of the range, lambda = {lams[i]:.3g}: "
+            "these data do not determine lambda by it; give lam= or another rule"
+        )
+    t = np.log(lams[i - 1 : i + 2])
+    slopes = np.diff(values[i - 1 : i + 2]) / np.diff(t)
+    middle = (t[:-1] + t[1:]) / 2
+    bend = slopes[1] - slopes[0]
+    return float(np.exp(middle[0] - slopes[0] * (middle[1] - middle[0]) / bend)) if bend > 0 else float(lams[i])
+
+
+def _root(lams: Array, values: Array) -> float:
+    """Lambda where the increasing `values` cross zero, between two samples by a line in log lambda."""
+    above = values > 0
+    if above[0] or not above[-1]:
+        reached = "is above the noise at every lambda" if above[0] else "stays below the noise at every lambda"
+        raise ParameterChoiceError(
+            f"discrepancy: the residual {reached} from {lams[0]:.3g} to {lams[-1]:.3g}; "
+            "check noise_std= (in units of the image) and the PSF"
+        )
+    i = int(np.argmax(above))
+    t, v = np.log(lams[i - 1 : i + 1]), values[i - 1 : i + 1]
+    return float(np.exp(t[0] - v[0] * (t[1] - t[0]) / (v[1] - v[0])))

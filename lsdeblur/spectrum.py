@@ -1,0 +1,286 @@
+"""Half spectra on a periodic grid: transfer functions, penalties, and the curves that choose lambda.
+
+With the penalty's symbol P and ``s = |H|^2 / P``, everything that a rule for lambda needs is a sum over frequencies
+of a function of s and lambda, weighted by 1 or by the data's energy ``|Y|^2``. So the data are summarised once,
+in bins of s (`Spectra.binned`), and then any number of lambdas costs almost nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from lsdeblur import _fft
+from lsdeblur._validate import as_float_array, check_choice, check_positive
+
+__all__ = [
+    "PENALTIES",
+    "Bins",
+    "Curves",
+    "Penalty",
+    "Spectra",
+    "frequencies",
+    "hermitian_weights",
+    "penalty_symbol",
+    "power_spectrum",
+    "transfer_function",
+]
+
+Array = npt.NDArray[Any]
+#: a name, a small array (an operator's impulse response) or a function of the frequencies
+Penalty: TypeAlias = str | npt.ArrayLike | Callable[..., npt.ArrayLike]
+
+#: name -> symbol P for the Laplacian's symbol L (which is also that of |grad|^2) and the weight tau
+PENALTIES: dict[str, Callable[[Array, float], Array]] = {
+    "identity": lambda L, tau: np.ones_like(L),
+    "gradient": lambda L, tau: L,
+    "laplacian": lambda L, tau: L * L,
+    "laplacian+gradient": lambda L, tau: L * (L + tau),
+}
+
+_MANTISSA_BITS = 5  # 2^5 = 32 bins an octave of s: within a bin s varies by at most 3 %
+_SHIFT = 23 - _MANTISSA_BITS
+_N_BINS = (255 << _MANTISSA_BITS) + 1  # every non-negative float32 up to and including infinity
+_BLOCK = 1 << 16  # values handled at once, so that temporaries stay in the processor's cache
+
+
+def frequencies(grid: Sequence[int]) -> tuple[Array, ...]:
+    """Angular frequencies of the half spectrum, in radians per pixel: one array an axis, ready to broadcast."""
+    return tuple(np.meshgrid(*_fft.half_frequencies(grid), indexing="ij", sparse=True))
+
+
+def hermitian_weights(grid: Sequence[int]) -> Array:
+    """How often each column of the half spectrum stands in the full one: 2, but 1 for DC and an even size's Nyquist."""
+    weights = np.full(grid[-1] // 2 + 1, 2.0)
+    weights[0] = 1.0
+    if grid[-1] % 2 == 0:
+        weights[-1] = 1.0
+    return weights
+
+
+def transfer_function(psf: npt.ArrayLike, grid: Sequence[int], *, workers: int | None = None) -> Array:
+    """Transfer function of a PSF on the half spectrum of a periodic grid, ``H(w) = sum_x h(x) exp(-i w x)``.
+
+    Parameters
+    ----------
+    psf : array (..., *psf_shape)
+        Its origin is pixel ``s // 2`` of each of the last ``len(grid)`` axes; not larger than the grid.
+    grid : sequence of int
+        Spatial shape of the grid.
+    workers : int, optional
+        Threads; None means all processors.
+
+    Returns
+    -------
+    array (..., *half grid), complex64 for a float32 PSF, complex128 otherwise
+        At frequency zero it is the PSF's sum.
+    """
+    h = as_float_array(psf, "psf")
+    grid, ndim = tuple(grid), len(grid)
+    size = h.shape[-ndim:]
+    if any(s > n for s, n in zip(size, grid, strict=True)):
+        raise ValueError(f"psf {size} is larger than the grid {grid}: crop it, or choose a larger grid")
+    padded = np.zeros((*h.shape[:-ndim], *grid), h.dtype)
+    corner: tuple[Any, ...] = (..., *(slice(s) for s in size))
+    padded[corner] = h
+    axes = tuple(range(-ndim, 0))
+    return _fft.rfftn(np.roll(padded, [-(s // 2) for s in size], axes), ndim, workers)
+
+
+def power_spectrum(power: Any, grid: Sequence[int], name: str, dtype: npt.DTypeLike = np.float64) -> Array | float:
+    """A power spectrum on the half spectrum from a number, an autocovariance or a function of the frequencies.
+
+    An autocovariance is an array with lag zero at ``s // 2``: its transform, clipped at 0, fits any grid. A function
+    gets one broadcastable array of frequencies (radians per pixel) an axis and returns values >= 0.
+    """
+    if callable(power):
+        values = np.asarray(power(*frequencies(grid)))
+        half = (*grid[:-1], grid[-1] // 2 + 1)
+        try:
+            values = np.broadcast_to(values, half)
+        except ValueError:
+            raise ValueError(
+                f"{name} returned shape {values.shape}, which does not broadcast to the half spectrum {half}"
+            ) from None
+        if np.iscomplexobj(values) or not np.all(np.isfinite(values)) or np.any(values < 0):
+            raise ValueError(f"{name} must return real, finite values >= 0 at every frequency: it is a power spectrum")
+        return values.astype(dtype)
+    if np.ndim(power) == 0:
+        return check_positive(power, name)
+    covariance = as_float_array(power, name, ndim=[len(grid)])
+    return np.maximum(transfer_function(covariance, grid).real, 0).astype(dtype)
+
+
+def penalty_symbol(
+    penalty: Penalty,
+    grid: Sequence[int],
+    *,
+    tau: float = 0.1,
+    spacing: Sequence[float] | None = None,
+    dtype: npt.DTypeLike = np.float64,
+) -> Array:
+    """Symbol P >= 0 of a quadratic penalty ``<f, P f>`` on the half spectrum.
+
+    With ``L(w) = sum_d (2 - 2 cos w_d) / spacing_d^2``, the symbol of the negative Laplacian and of ``|grad|^2``:
+
+    ====================== ==================================
+    "identity"             ``1``
+    "gradient"             ``L``
+    "laplacian"            ``L^2``
+    "laplacian+gradient"   ``L^2 + tau L``
+    an array r             ``|R|^2``, R its transfer function
+    a function             ``function(w_0, w_1, ...)``
+    ====================== ==================================
+
+    Parameters
+    ----------
+    penalty : str, array or callable
+        A name of the table; an operator's impulse response with its origin at ``s // 2``; or a function of the
+        frequencies in radians per pixel (one broadcastable array an axis) that returns P itself.
+    grid : sequence of int
+        Spatial shape of the grid.
+    tau : float > 0
+        Weight of the gradient in "laplacian+gradient", in pixels^-2.
+    spacing : sequence of float, optional
+        Pixel pitch per axis, relative to the smallest; for the named penalties.
+    dtype : dtype
+        float32 or float64.
+    """
+    if callable(penalty):
+        return np.asarray(power_spectrum(penalty, grid, "penalty", dtype))
+    if not isinstance(penalty, str):
+        R = transfer_function(as_float_array(penalty, "penalty", ndim=[len(grid)]), grid)
+        return (R.real**2 + R.imag**2).astype(dtype)
+    check_choice(penalty, PENALTIES, "penalty")
+    L: Array = np.zeros((), dtype)
+    for w, d in zip(frequencies(grid), spacing or (1.0,) * len(grid), strict=True):
+        L = L + ((2 - 2 * np.cos(w)) / d**2).astype(dtype)
+    return PENALTIES[penalty](L, check_positive(tau, "tau"))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Curves:
+    """What a rule for lambda sees: sums over all frequencies at each lambda (arrays of one length).
+
+    residual ``||h*f - g||^2``, seminorm ``<f, P f>``, its derivative `slope` by lambda, dof ``sum(H G)`` and
+    logdet ``-sum log(lam P / (|H|^2 + lam P))`` over the `n_seen` of `n_obs` frequencies that P does not leave free.
+    """
+
+    lams: Array
+    residual: Array
+    seminorm: Array
+    slope: Array
+    dof: Array
+    logdet: Array
+    n_obs: float
+    n_seen: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Bins:
+    """Frequencies with nearly the same ``s = |H|^2 / P``, together: all that the curves depend on.
+
+    `count` frequencies of the full spectrum at each `s` (finite, 0 where the blur erases), with `energy` of the
+    data, in units of squared pixel values; `n_free` frequencies besides where P is 0. `scale` is a typical
+    ``|H(0)|^2 / P``, the unit in which lambda is searched.
+    """
+
+    s: Array
+    count: Array
+    energy: Array
+    n_free: float
+    scale: float
+
+    def lambdas(self, n: int = 200) -> Array:
+        """The lambdas searched by default: 11 decades, from 1e-9 to 1e2 times `scale`."""
+        return self.scale * np.logspace(-9, 2, n)
+
+    def curves(self, lams: npt.ArrayLike) -> Curves:
+        """All curves at `lams` > 0.
+
+        With ``q = lam / (s + lam)``: residual ``sum q^2 E``, seminorm ``sum s q^2 E / lam^2``, slope
+        ``-2 sum s q^3 E / lam^3``, dof ``sum (1 - q) + n_free``, logdet ``sum log(1 + s / lam)``.
+        """
+        grid = np.atleast_1d(np.asarray(lams, dtype=np.float64))
+        sums = np.empty((5, grid.size))
+        for i, lam in enumerate(grid):
+            q = lam / (self.s + lam)
+            q2e = q * q * self.energy
+            sq2e = self.s * q2e
+            sums[:, i] = (
+                q2e.sum(),
+                sq2e.sum() / lam**2,
+                -2 * np.dot(q, sq2e) / lam**3,
+                np.dot(1 - q, self.count) + self.n_free,
+                np.dot(np.log1p(self.s / lam), self.count),
+            )
+        residual, seminorm, slope, dof, logdet = sums
+        seen = float(self.count.sum())
+        return Curves(grid, residual, seminorm, slope, dof, logdet, n_obs=seen + self.n_free, n_seen=seen)
+
+    @classmethod
+    def pooled(cls, parts: Sequence[Bins]) -> Bins:
+        """The sum of several summaries, for example of channels with PSFs of their own, or of tiles."""
+        if len(parts) == 1:
+            return parts[0]
+        s, count, energy = (np.concatenate([getattr(p, f) for p in parts]) for f in ("s", "count", "energy"))
+        scale = math.exp(float(np.mean([math.log(p.scale) for p in parts])))
+        return cls(s, count, energy, sum(p.n_free for p in parts), scale)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Spectra:
+    """Transfer function, penalty and data of one restoration, on the half spectrum of `grid`.
+
+    H : complex array (*half grid); P : real array (*half grid); Y : complex array (channels, *half grid).
+    """
+
+    H: Array
+    P: Array
+    Y: Array
+    grid: tuple[int, ...]
+
+    def exact(self) -> Bins:
+        """Every frequency in a bin of its own: the reference for `binned`, and right for tiny images."""
+        s, count, energy = self._rows(slice(None))
+        free = np.isinf(s)
+        return Bins(s[~free], count[~free], energy[~free], float(count[free].sum()), self._scale())
+
+    def binned(self) -> Bins:
+        """Frequencies gathered by s, 32 bins an octave, in one pass over the spectra.
+
+        A bin's number is the leading bits of s as a float32: its exponent and 5 bits of its mantissa. So s = 0
+        and s = infinity (P = 0) have bins of their own, and no logarithm is taken. Each bin keeps the mean of its s.
+        """
+        sums = np.zeros((3, _N_BINS))
+        rows = max(1, _BLOCK // max(1, self.P[0].size))
+        for start in range(0, len(self.P), rows):
+            s, count, energy = self._rows(slice(start, start + rows))
+            index = s.astype(np.float32).view(np.int32) >> _SHIFT
+            finite = np.where(np.isinf(s), 0, s)
+            for total, weights in zip(sums, (count, count * finite, energy), strict=True):
+                total += np.bincount(index, weights, _N_BINS)
+        count, weighted, energy = sums
+        used = count[:-1] > 0
+        s = weighted[:-1][used] / count[:-1][used]
+        return Bins(s, count[:-1][used], energy[:-1][used], float(count[-1]), self._scale())
+
+    def _rows(self, rows: slice) -> tuple[Array, Array, Array]:
+        """s, count and energy of some rows of the half spectrum, flat; the energy is summed over channels."""
+        H, P, Y = self.H[rows], self.P[rows], self.Y[:, rows]
+        A = H.real**2 + H.imag**2
+        with np.errstate(divide="ignore", invalid="ignore"):
+            s = np.where(A > 0, A / P, 0).astype(np.float64)
+        weights = np.broadcast_to(hermitian_weights(self.grid), A.shape)
+        energy = np.einsum("c...,c...->...", Y.real, Y.real) + np.einsum("c...,c...->...", Y.imag, Y.imag)
+        count = len(self.Y) * weights
+        return s.ravel(), count.ravel(), (weights * energy).ravel() / math.prod(self.grid)
+
+    def _scale(self) -> float:
+        dc = abs(complex(self.H[(0,) * self.H.ndim])) ** 2
+        return dc / float(np.mean(self.P, dtype=np.float64))
