@@ -64,7 +64,7 @@ def cases(correlation: float = 0.0) -> Iterator[Case]:
 
 
 def best(score: Callable[[float], float], low: float = 1e-7, high: float = 10.0) -> tuple[float, float]:
-    """The parameter with the highest score, and that score: a grid of four points a decade, then finer around its top."""
+    """The parameter with the highest score, and that score: four a decade, then finer around the top."""
     grid = np.geomspace(low, high, 1 + 4 * round(np.log10(high / low)))
     top = max(grid, key=score)
     fine = max(top * np.geomspace(0.5, 2, 11), key=score)

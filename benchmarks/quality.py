@@ -9,7 +9,7 @@ less one, since the frame is cropped after blurring. Figures are PSNR in dB / SS
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -39,21 +39,21 @@ def padded_kernel(kernel: np.ndarray) -> np.ndarray:
     return np.pad(kernel, [(0, 1 - s % 2) for s in kernel.shape])
 
 
-def peers(case: Case) -> dict[str, Callable[[], np.ndarray]]:
+def methods(case: Case) -> Iterator[tuple[str, str, np.ndarray]]:
+    """Name, parameter and result of every method on one case."""
     g, h = case.blurred, padded_kernel(case.psf)
-    balance, _ = best(lambda b: case.psnr(wiener(g, h, b, clip=False)), 1e-5, 10)
-    count = max((5, 10, 15, 20, 30, 50, 80), key=lambda n: case.psnr(richardson_lucy(g, h, n)))
-    lam, _ = best(lambda lam: case.psnr(lsdeblur.plan(case.psf, g.shape, lam=lam, boundary="taper")(g)))
-    return {
-        "blurred": lambda: g,
-        f"skimage wiener*, balance {balance:.3g}": lambda: wiener(g, h, balance, clip=False),
-        "skimage unsupervised_wiener": lambda: unsupervised_wiener(g, h, clip=False, rng=0)[0],
-        f"skimage richardson_lucy*, {count}": lambda: richardson_lucy(g, h, count),
-        f"tikhonov*, taper, lam {lam:.3g}": lambda: restore(g, case.psf, lam=lam, boundary="taper").image,
-        "restore(blurred, psf)": lambda: restore(g, case.psf).image,
-        "wiener, nsr auto": lambda: restore(g, case.psf, method="wiener").image,
-        "inverse, threshold 0.1": lambda: restore(g, case.psf, method="inverse").image,
-    }
+    balance, _ = best(lambda b: case.psnr(wiener(g, h, b, clip=False)), 1e-5, 1e3)
+    count = max((1, 2, 3, 5, 7, 10, 15, 20, 30, 50), key=lambda n: case.psnr(richardson_lucy(g, h, n, clip=False)))
+    lam, _ = best(lambda lam: case.psnr(lsdeblur.plan(case.psf, g.shape, lam=lam)(g)))
+    automatic, ratio = restore(g, case.psf), restore(g, case.psf, method="wiener")
+    yield "blurred", "", g
+    yield "skimage wiener*", f"balance {balance:.3g}", wiener(g, h, balance, clip=False)
+    yield "skimage unsupervised_wiener", "", unsupervised_wiener(g, h, clip=False, rng=0)[0]
+    yield "skimage richardson_lucy*", f"{count} iterations", richardson_lucy(g, h, count, clip=False)
+    yield "tikhonov*", f"lam {lam:.3g}", restore(g, case.psf, lam=lam).image
+    yield "restore(blurred, psf)", f"lam {automatic.lam:.3g}", automatic.image
+    yield "restore(..., method='wiener')", f"nsr {ratio.lam:.3g}", ratio.image
+    yield "restore(..., method='inverse')", "threshold 0.1", restore(g, case.psf, method="inverse").image
 
 
 def main() -> None:
@@ -64,15 +64,14 @@ def main() -> None:
     scores: dict[str, list[tuple[float, float]]] = {}
     for case in load(args.data):
         print(f"\n{case.name} {case.blurred.shape}, PSF {case.psf.shape}")
-        for label, run in peers(case).items():
-            image = run()
-            pair = case.psnr(image), metrics.ssim(image, case.truth, data_range=1.0)
-            scores.setdefault(label.split(",")[0] + ("*" if "*" in label else ""), []).append(pair)
-            print(f"  {label:40}{pair[0]:8.2f} dB{pair[1]:8.3f}", flush=True)
-    print(f"\nmean of {len(next(iter(scores.values())))}")
-    for label, pairs in scores.items():
+        for name, parameter, image in methods(case):
+            psnr, ssim = case.psnr(image), metrics.ssim(image, case.truth, data_range=1.0)
+            scores.setdefault(name, []).append((psnr, ssim))
+            print(f"  {name:32}{parameter:16}{psnr:8.2f} dB{ssim:8.3f}", flush=True)
+    print(f"\nmean of {len(scores['blurred'])}")
+    for name, pairs in scores.items():
         psnr, ssim = np.mean(pairs, axis=0)
-        print(f"  {label.replace('**', '*'):40}{psnr:8.2f} dB{ssim:8.3f}")
+        print(f"  {name:48}{psnr:8.2f} dB{ssim:8.3f}")
 
 
 if __name__ == "__main__":

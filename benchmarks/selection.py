@@ -33,19 +33,21 @@ RULES = {
 def losses(case: Case, boundary: str) -> dict[str, float]:
     """dB lost by every rule for Tikhonov, and by Wiener's automatic nsr; NaN where a rule has no answer."""
 
+    g, h = case.blurred, case.psf
+
     def score(method: str, **strength: float) -> float:
-        return case.psnr(lsdeblur.plan(case.psf, case.blurred.shape, method=method, boundary=boundary, **strength)(case.blurred))
+        return case.psnr(lsdeblur.plan(h, g.shape, method=method, boundary=boundary, **strength)(g))
 
     lost = {}
     _, top = best(lambda lam: score("tikhonov", lam=lam))
     for rule, options in RULES.items():
         known = {"noise_std": case.noise_std} if "known" in rule else {}
         try:
-            lost[rule] = top - case.psnr(restore(case.blurred, case.psf, boundary=boundary, **options, **known).image)
+            lost[rule] = top - case.psnr(restore(g, h, boundary=boundary, **options, **known).image)
         except ParameterChoiceError:
             lost[rule] = float("nan")
     _, top = best(lambda nsr: score("wiener", nsr=nsr))
-    lost["wiener, nsr auto"] = top - case.psnr(restore(case.blurred, case.psf, method="wiener", boundary=boundary).image)
+    lost["wiener, nsr auto"] = top - case.psnr(restore(g, h, method="wiener", boundary=boundary).image)
     return lost
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.fft
 
-__all__ = ["good_size", "half_frequencies", "irfftn", "resolve_workers", "rfftn"]
+__all__ = ["fft", "good_size", "half_frequencies", "ifft", "irfftn", "resolve_workers", "rfft", "rfftn"]
 
 _SMALL = 1 << 15  # below this many values starting threads costs more than they save (measured)
 
@@ -45,6 +45,21 @@ def irfftn(spectrum: npt.NDArray[Any], shape: tuple[int, ...], workers: int | No
     """Real array of spatial `shape` (the last axes) from its half spectrum; `spectrum` may be overwritten."""
     axes = tuple(range(-len(shape), 0))
     return scipy.fft.irfftn(spectrum, s=shape, axes=axes, overwrite_x=True, workers=_threads(spectrum.size, workers))
+
+
+def fft(x: npt.NDArray[Any], n: int, workers: int | None = None) -> npt.NDArray[Any]:
+    """Complex transform along axis 0, of zero-padded length n."""
+    return scipy.fft.fft(x, n, axis=0, workers=_threads(x.size, workers))
+
+
+def rfft(x: npt.NDArray[Any], workers: int | None = None) -> npt.NDArray[Any]:
+    """Half spectrum along axis 0 of a real array."""
+    return scipy.fft.rfft(x, axis=0, workers=_threads(x.size, workers))
+
+
+def ifft(x: npt.NDArray[Any], workers: int | None = None) -> npt.NDArray[Any]:
+    """Inverse of `fft`; `x` may be overwritten."""
+    return scipy.fft.ifft(x, axis=0, overwrite_x=True, workers=_threads(x.size, workers))
 
 
 def _threads(size: int, workers: int | None) -> int:

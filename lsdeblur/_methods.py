@@ -89,6 +89,8 @@ def check_options(function: Callable[..., Any], options: Mapping[str, Any], owne
         return
     valid = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
     unknown = [name for name in options if name not in valid]
+    if unknown and not valid:
+        raise TypeError(f"{owner} has no option {', '.join(map(repr, unknown))}; it has no options")
     if unknown:
         raise TypeError(
             f"{owner} has no option {', '.join(map(repr, unknown))}; its options are {', '.join(map(repr, valid))}"

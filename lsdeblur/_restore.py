@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import operator
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -11,9 +10,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lsdeblur._methods import Method, Problem, check_options, resolve
+from lsdeblur._methods import Method, Problem, Solution, check_options, resolve
 from lsdeblur._results import Restoration
-from lsdeblur._validate import as_float_array, as_psf, check_choice, check_size, check_spacing, working_dtype
+from lsdeblur._validate import (
+    as_psf,
+    channels_back,
+    channels_first,
+    check_choice,
+    check_fits,
+    check_size,
+    check_spacing,
+    working_dtype,
+)
 from lsdeblur._version import __version__
 from lsdeblur.boundary import BOUNDARIES
 from lsdeblur.direct import Plan, Stage, make_plan
@@ -103,19 +111,17 @@ def restore(
     problem = _problem(image, psf, name, boundary, channel_axis, spacing, workers)
     logger.debug("%s on %s %s, boundary %s", name, problem.image.shape, problem.image.dtype, boundary)
     solution = function(problem, **options)
+    if not isinstance(solution, Solution):
+        raise TypeError(f"method {name!r} returned {type(solution).__name__}: a method must return a lsdeblur.Solution")
     logger.debug("%s: %s", name, solution.message)
-    restored = solution.image[0] if channel_axis is None else np.moveaxis(solution.image, 0, channel_axis)
-    std = solution.std
-    if std is not None:
-        std = std[0] if channel_axis is None else np.moveaxis(std, 0, channel_axis)
     return Restoration(
-        image=restored,
+        image=channels_back(solution.image, channel_axis),
         psf=np.array(psf),
         method=name,
         lam=solution.lam,
         selection=solution.selection,
         noise_std=solution.noise_std,
-        std=std,
+        std=None if solution.std is None else channels_back(solution.std, channel_axis),
         converged=solution.converged,
         n_iter=solution.n_iter,
         message=solution.message,
@@ -188,28 +194,18 @@ def _problem(
             f"psf is missing: method {method!r} needs the blur; make one with lsdeblur.psf (gaussian, motion, disk, "
             "...) or measure one with psf.from_image"
         )
-    g = as_float_array(image, "image", ndim=(2, 3) if channel_axis is None else (3, 4))
-    if channel_axis is not None:
-        try:
-            g = np.moveaxis(g, operator.index(channel_axis), 0)
-        except (np.exceptions.AxisError, TypeError):
-            raise ValueError(f"channel_axis={channel_axis!r} is no axis of an image of shape {g.shape}") from None
-    else:
-        g = g[np.newaxis]
+    g = channels_first(image, channel_axis).view()
+    g.flags.writeable = False  # it may be the caller's own array
     shape = g.shape[1:]
-    h = _checked_psf(psf, shape, len(g)).astype(g.dtype, copy=False)
+    h = _checked_psf(psf, shape, None if channel_axis is None else len(g)).astype(g.dtype, copy=False)
     return Problem(g, h, boundary, check_spacing(spacing, len(shape)), _checked_workers(workers))
 
 
 def _checked_psf(psf: npt.ArrayLike, shape: tuple[int, ...], channels: int | None) -> npt.NDArray[Any]:
     """The PSF (1 or channels, ...), without zero margins, that fits into a frame of `shape`."""
     h = trim(as_psf(psf, ndim=len(shape), channels=channels), ndim=len(shape))
-    size = h.shape[1:]
-    if any(s > n for s, n in zip(size, shape, strict=True)):
-        raise ValueError(
-            f"psf {size} is larger than the image {shape}: crop it around its centre (psf.from_image(..., size=)), "
-            "or check that image and psf are not swapped"
-        )
+    remedy = "crop it around its centre (psf.from_image(..., size=)), or check that image and psf are not swapped"
+    check_fits(h.shape[1:], shape, "psf", "image", remedy)
     sums = h.sum(axis=tuple(range(1, h.ndim)), dtype=np.float64)
     odd = sums[(sums > 2) | (sums < 0.5)]
     if odd.size:

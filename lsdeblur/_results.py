@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import warnings
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -26,7 +27,7 @@ class Selection:
     Attributes
     ----------
     criterion : str
-        The rule that chose: "evidence", "gcv", "l-curve", "discrepancy" or "sure".
+        The rule that chose: "evidence", "gcv", "l-curve", "discrepancy", "sure", or "least-error" (Wiener's "auto").
     lam : float
         The lambda it chose.
     lams : array (n,)
@@ -137,8 +138,13 @@ class Restoration:
         `LsdeblurWarning`: to repeat the call, pass the function again.
         """
         arrays: dict[str, Array] = {}
+        foreign: list[str] = []
         record = {f.name: getattr(self, f.name) for f in fields(self)}
-        arrays["record"] = np.array(json.dumps(_pack(record, "", arrays)))
+        arrays["record"] = np.array(json.dumps(_pack(record, "", arrays, foreign)))
+        if foreign:
+            warnings.warn(
+                f"{', '.join(foreign)} cannot be stored in a file: only the name is", LsdeblurWarning, stacklevel=2
+            )
         with open(path, "wb") as file:  # an open file keeps savez from appending a suffix of its own
             np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
 
@@ -146,33 +152,36 @@ class Restoration:
     def load(cls, path: str | os.PathLike[str]) -> Restoration:
         """Read what `save` wrote; a file that is something else raises ValueError."""
         try:
-            with np.load(path, allow_pickle=False) as arrays:
+            with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
                 record = _unpack(json.loads(str(arrays["record"])), arrays)
                 if record["selection"] is not None:
                     record["selection"] = Selection(**record["selection"])
                 return cls(**record)
-        except (ValueError, KeyError, TypeError, EOFError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile) as error:
             raise ValueError(f"{os.fspath(path)!r} does not hold a Restoration written by save(): {error}") from error
 
 
-def _pack(value: Any, name: str, arrays: dict[str, Array]) -> Any:
-    """`value` as JSON: arrays move to `arrays` under their path, tuples and arrays are marked by a one-key object."""
+def _pack(value: Any, name: str, arrays: dict[str, Array], foreign: list[str]) -> Any:
+    """`value` as JSON: its arrays move to `arrays`, tuples and arrays are marked by a one-key object.
+
+    What is neither data nor text becomes text, and its name and text are added to `foreign`.
+    """
     if isinstance(value, Selection):
         value = {f.name: getattr(value, f.name) for f in fields(value)}
     if isinstance(value, np.ndarray):
         arrays[f"array{len(arrays)}"] = value
         return {"__array__": f"array{len(arrays) - 1}"}
     if isinstance(value, Mapping):
-        return {str(key): _pack(item, f"{name}{key}", arrays) for key, item in value.items()}
+        return {str(key): _pack(item, str(key), arrays, foreign) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        items = [_pack(item, name, arrays) for item in value]
+        items = [_pack(item, name, arrays, foreign) for item in value]
         return {"__tuple__": items} if isinstance(value, tuple) else items
     if isinstance(value, np.generic):
         value = value.item()
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     text = f"{getattr(value, '__module__', '')}.{getattr(value, '__qualname__', repr(value))}"
-    warnings.warn(f"{name} cannot be stored in a file: saved as the text {text!r}", LsdeblurWarning, stacklevel=4)
+    foreign.append(f"{name} = {text}")
     return text
 
 

@@ -13,7 +13,11 @@ import numpy.typing as npt
 __all__ = [
     "as_float_array",
     "as_psf",
+    "channels_back",
+    "channels_first",
     "check_choice",
+    "check_finite",
+    "check_fits",
     "check_non_negative",
     "check_positive",
     "check_same_shape",
@@ -27,6 +31,8 @@ FloatArray = npt.NDArray[np.floating[Any]]
 
 def working_dtype(dtype: npt.DTypeLike) -> np.dtype[np.floating[Any]]:
     """float32 for what float32 holds (uint8, uint16, float16, float32), float64 for all other real types."""
+    if np.dtype(dtype).kind not in "buif":
+        raise TypeError(f"dtype must be a real type such as float32 or float64, not {np.dtype(dtype)}")
     return np.dtype(np.float32) if np.result_type(dtype, np.float32) == np.float32 else np.dtype(np.float64)
 
 
@@ -35,7 +41,14 @@ def as_float_array(array: Any, name: str, *, ndim: Iterable[int] | None = None) 
 
     Raises TypeError for what is not a real array and ValueError for NaN, Inf, emptiness or a wrong number of axes.
     """
-    a = np.asarray(array)
+    if isinstance(array, np.ma.MaskedArray) and np.ma.is_masked(array):
+        raise ValueError(
+            f"{name} is a masked array, and its mask would be lost: fill the gaps and pass {name}.filled(...)"
+        )
+    try:
+        a = np.asarray(array)
+    except ValueError as error:
+        raise ValueError(f"{name} is no array: {error}") from None
     if np.iscomplexobj(a):
         raise TypeError(
             f"{name} is complex ({a.dtype}); restoration is defined for real arrays: pass {name}.real or its magnitude"
@@ -69,10 +82,11 @@ def as_psf(psf: Any, *, ndim: int, channels: int | None = None, name: str = "psf
     h = as_float_array(psf, name)
     per_channel = channels is not None and h.ndim == ndim + 1
     if h.ndim != ndim and not per_channel:
-        hint = f" (or {ndim + 1}, one PSF per channel first)" if channels is not None else ""
+        hint = f" (or {ndim + 1}, one PSF per channel first)"
+        if channels is None:
+            hint = "; if the image has a colour or channel axis, name it with channel_axis="
         raise ValueError(
-            f"{name} has {h.ndim} axes, but the image has {ndim} spatial axes: {name} must have {ndim}{hint}; "
-            "if the image has a colour or channel axis, name it with channel_axis="
+            f"{name} has {h.ndim} axes, but the image has {ndim} spatial axes: {name} must have {ndim}{hint}"
         )
     if per_channel and h.shape[0] != channels:
         raise ValueError(
@@ -97,7 +111,8 @@ def check_choice(value: Any, choices: Iterable[str], name: str) -> str:
     return value
 
 
-def _as_finite(value: Any, name: str) -> float:
+def check_finite(value: Any, name: str) -> float:
+    """`value` as a finite Python float."""
     if isinstance(value, (bool, str)):
         raise TypeError(f"{name} must be a number, not {value!r}")
     try:
@@ -111,7 +126,7 @@ def _as_finite(value: Any, name: str) -> float:
 
 def check_positive(value: Any, name: str) -> float:
     """`value` as a Python float > 0."""
-    number = _as_finite(value, name)
+    number = check_finite(value, name)
     if number <= 0:
         raise ValueError(f"{name} must be greater than 0, not {number:g}")
     return number
@@ -119,10 +134,37 @@ def check_positive(value: Any, name: str) -> float:
 
 def check_non_negative(value: Any, name: str) -> float:
     """`value` as a Python float >= 0."""
-    number = _as_finite(value, name)
+    number = check_finite(value, name)
     if number < 0:
         raise ValueError(f"{name} must not be negative: {number:g}")
     return number
+
+
+def channels_first(
+    image: Any, channel_axis: int | None, *, ndim: Iterable[int] = (2, 3), name: str = "image"
+) -> FloatArray:
+    """The image as floats of shape (channels, *spatial), a view where it can be; one channel without `channel_axis`.
+
+    `ndim` are the numbers of spatial axes allowed. ValueError for others, and for an axis that is not there.
+    """
+    if channel_axis is None:
+        return as_float_array(image, name, ndim=ndim)[np.newaxis]
+    g = as_float_array(image, name, ndim=[n + 1 for n in ndim])
+    try:
+        return np.moveaxis(g, operator.index(channel_axis), 0)
+    except (np.exceptions.AxisError, TypeError):
+        raise ValueError(f"channel_axis={channel_axis!r} is no axis of an {name} of shape {g.shape}") from None
+
+
+def channels_back(image: FloatArray, channel_axis: int | None) -> FloatArray:
+    """The inverse of `channels_first`."""
+    return image[0] if channel_axis is None else np.moveaxis(image, 0, channel_axis)
+
+
+def check_fits(size: Sequence[int], shape: Sequence[int], name: str, frame: str, remedy: str) -> None:
+    """ValueError when an array of `size` is longer than `shape` along an axis."""
+    if any(s > n for s, n in zip(size, shape, strict=True)):
+        raise ValueError(f"{name} {tuple(size)} is larger than the {frame} {tuple(shape)}: {remedy}")
 
 
 def check_size(size: Any, ndim: int, name: str = "size") -> tuple[int, ...]:
@@ -135,7 +177,8 @@ def check_size(size: Any, ndim: int, name: str = "size") -> tuple[int, ...]:
         except TypeError:
             raise TypeError(f"{name} must be a whole number or one per axis, not {size!r}") from None
     if len(sizes) != ndim or min(sizes) < 1:
-        raise ValueError(f"{name} must be {ndim} whole numbers of at least 1, not {size!r}")
+        wanted = "a whole number" if ndim == 1 else f"{ndim} whole numbers"
+        raise ValueError(f"{name} must be {wanted} of at least 1, not {size!r}")
     return sizes
 
 
@@ -143,7 +186,10 @@ def check_spacing(spacing: float | Sequence[float] | None, ndim: int) -> tuple[f
     """Pixel pitch per axis, relative to the smallest: only its ratios change the penalty. None means equal."""
     if spacing is None:
         return (1.0,) * ndim
-    values = np.atleast_1d(np.asarray(spacing, dtype=float))
+    try:
+        values = np.atleast_1d(np.asarray(spacing, dtype=float))
+    except (TypeError, ValueError):
+        values = np.array(np.nan)
     if values.shape not in ((1,), (ndim,)) or not np.all(np.isfinite(values)) or np.any(values <= 0):
         raise ValueError(f"spacing must be {ndim} positive numbers, one per spatial axis, not {spacing!r}")
     values = np.broadcast_to(values, (ndim,))

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lsdeblur import _fft
+from lsdeblur._validate import check_choice
 
 __all__ = ["BOUNDARIES", "crop", "extend", "grid_shape"]
 
@@ -37,6 +38,7 @@ def grid_shape(shape: Sequence[int], psf_shape: Sequence[int], boundary: str) ->
     "zero" adds the PSF's size less one, "edge" and "taper" add the PSF's size and 24 pixels; the last three are
     rounded up to good transform lengths.
     """
+    check_choice(boundary, BOUNDARIES, "boundary")
     if boundary == "periodic":
         return tuple(shape)
     if boundary == "symmetric":
@@ -70,6 +72,7 @@ def extend(
         either side. "taper": a linear ramp across the gap, axis by axis, convolved with the PSF; so the gap is
         as smooth as a blurred scene, and the filter finds no edge there that no scene could have made.
     """
+    check_choice(boundary, BOUNDARIES, "boundary")
     first = image.ndim - len(grid)
     if tuple(grid) == image.shape[first:]:
         return image

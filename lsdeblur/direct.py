@@ -154,7 +154,7 @@ def wiener(
     stage = Stage.of(problem)
     if noise_power is None and signal_power is None:
         if isinstance(nsr, str) and nsr == "auto":
-            return _wiener_auto(problem, stage)
+            return _wiener_auto(problem, stage, noise_std)
         return _regularised(problem, stage, _all_but_mean(stage), nsr, "nsr", noise_std, safety)
     if nsr != "auto":
         raise ValueError("give either nsr= or noise_power= and signal_power=, not both")
@@ -211,30 +211,38 @@ def _regularised(
     bins = _bins(stage, P, Y)
     thinned = None if noise_std is None else noise_std * stage.noisy_share**0.5
     chosen, message = selection.select(bins.curves(bins.lambdas()), strength, noise_std=thinned, safety=safety)
-    noise_std = noise_std or _residual_noise(stage, bins, chosen.lam)
+    noise_std = noise_std or _residual_noise(stage, P, Y, chosen.lam, bins)
     image = stage.backward(_least_squares(stage, P, chosen.lam) * Y)
     return Solution(image, lam=chosen.lam, selection=chosen, noise_std=noise_std, message=message)
 
 
-def _wiener_auto(problem: Problem, stage: Stage) -> Solution:
+def _wiener_auto(problem: Problem, stage: Stage, noise_std: float | None) -> Solution:
     """Wiener's filter with the constant ratio of least expected error, for spectra fitted to the data."""
     Y = stage.forward(problem.image)
     P, flat = stage.penalty("laplacian+gradient"), _all_but_mean(stage)
     bins = _bins(stage, P, Y)
     fitted, message = selection.select(bins.curves(bins.lambdas()), "auto")
-    noise_std = _residual_noise(stage, bins, fitted.lam)
-    noise_power = noise_std**2 * stage.noisy_share
+    estimated = _residual_noise(stage, P, Y, fitted.lam, bins)
+    noise_std = estimated if noise_std is None else check_positive(noise_std, "noise_std")
     P[_mean(stage)] = np.inf  # the mean takes no part
-    amplitude = np.sqrt(math.prod(stage.grid) * noise_power / fitted.lam / P)
+    amplitude = estimated * np.sqrt(math.prod(stage.grid) * stage.noisy_share / fitted.lam / P)
     signal, data = (_bins(stage, flat, y) for y in (np.broadcast_to(amplitude, Y.shape), Y))
-    chosen = selection.least_error(signal, data.curves(data.lambdas()), noise_power)
+    chosen = selection.least_error(signal, data.curves(data.lambdas()), noise_std**2 * stage.noisy_share)
     image = stage.backward(_least_squares(stage, flat, chosen.lam) * Y)
     message = f"nsr {chosen.lam:.3g} has the least expected error for the spectra fitted with {message}"
     return Solution(image, lam=chosen.lam, selection=chosen, noise_std=noise_std, message=message)
 
 
-def _residual_noise(stage: Stage, bins: Bins, lam: float) -> float:
-    return selection.residual_noise_std(bins.curves(lam)) / stage.noisy_share**0.5
+def _residual_noise(stage: Stage, P: Array, Y: Array, lam: float, bins: Bins) -> float:
+    """Noise level from the residual inside the frame, where the boundary made nothing up.
+
+    ``sqrt(R / (n - D))`` with the residual R of the frame's n pixels and their part D of the degrees of freedom.
+    Source: Wahba (1983), J. R. Stat. Soc. B 45, 133-150, doi:10.1111/j.2517-6161.1983.tb01239.x.
+    """
+    residual = stage.backward((1 - stage.H * _least_squares(stage, P, lam)) * Y)
+    curves = bins.curves(lam)
+    kept = 1 - float(curves.dof[0]) / curves.n_obs
+    return math.sqrt(float(np.mean(residual**2, dtype=np.float64)) / max(kept, 1e-12))
 
 
 def _bins(stage: Stage, P: Array, Y: Array) -> Bins:
@@ -278,6 +286,8 @@ def _inverse_gain(stage: Stage, *, threshold: float = 0.1) -> Array:
 
 
 def _wiener_gain(stage: Stage, *, nsr: float | None = None, noise_power: Any = None, signal_power: Any = None) -> Array:
+    if nsr is not None and (noise_power is not None or signal_power is not None):
+        raise ValueError("give either nsr= or noise_power= and signal_power=, not both")
     if nsr is not None:
         return _least_squares(stage, _all_but_mean(stage), check_non_negative(nsr, "nsr"))
     if noise_power is None or signal_power is None:
@@ -291,7 +301,11 @@ def _wiener_gain(stage: Stage, *, nsr: float | None = None, noise_power: Any = N
     return _defined(gain, "noise_power and signal_power |H|^2")
 
 
-def _tikhonov_gain(stage: Stage, *, lam: float, penalty: Penalty = "laplacian+gradient", tau: float = 0.1) -> Array:
+def _tikhonov_gain(
+    stage: Stage, *, lam: float | None = None, penalty: Penalty = "laplacian+gradient", tau: float = 0.1
+) -> Array:
+    if lam is None:
+        raise TypeError("a tikhonov plan needs lam=, a number: for example the .lam of a first restore(...)")
     return _least_squares(stage, stage.penalty(penalty, tau), check_non_negative(lam, "lam"))
 
 

@@ -20,7 +20,6 @@ Evidence, GCV and SURE assume white noise. An extremum at the end of the searche
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Callable
 
@@ -32,7 +31,7 @@ from lsdeblur._validate import check_choice, check_positive
 from lsdeblur.errors import LambdaAtBoundaryWarning, ParameterChoiceError
 from lsdeblur.spectrum import Bins, Curves
 
-__all__ = ["AUTO_CHAIN", "NEED_NOISE", "RULES", "auto", "choose", "least_error", "residual_noise_std", "select"]
+__all__ = ["AUTO_CHAIN", "NEED_NOISE", "RULES", "auto", "choose", "least_error", "select"]
 
 Array = npt.NDArray[np.float64]
 
@@ -166,18 +165,11 @@ def least_error(bins: Bins, curves: Curves, noise_power: float) -> Selection:
 
 def select(curves: Curves, rule: str, *, noise_std: float | None = None, safety: float = 1.0) -> tuple[Selection, str]:
     """Lambda by "auto" or by one rule, and a sentence that says how it came about."""
+    check_positive(safety, "safety")
     if rule == "auto":
         return auto(curves, noise_std=noise_std, safety=safety)
     chosen = choose(curves, rule, noise_std=noise_std, safety=safety)
     return chosen, f"lambda {chosen.lam:.3g} by {rule}"
-
-
-def residual_noise_std(curves: Curves) -> float:
-    """Noise level from the residual at the first lambda of `curves`, ``sqrt(R / (n - D))``.
-
-    Source: G. Wahba (1983), J. R. Stat. Soc. B 45, 133-150, doi:10.1111/j.2517-6161.1983.tb01239.x.
-    """
-    return math.sqrt(float(curves.residual[0]) / max(curves.n_obs - float(curves.dof[0]), 1e-12))
 
 
 def _evaluate(
@@ -213,7 +205,7 @@ def _selection(
 
 def _minimum(lams: Array, values: Array, rule: str) -> float:
     """Lambda at the lowest value, refined by a parabola in log lambda; an end of the range is no answer."""
-    if not np.all(np.isfinite(values)):
+    if not np.all(np.isfinite(values)) or np.ptp(values) == 0:
         raise ParameterChoiceError(f"{rule} is not defined for these data (no residual or no variation); give lam=")
     i = int(np.argmin(values))
     if rule == "l-curve" and values[i] >= 0:

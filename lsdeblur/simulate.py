@@ -8,7 +8,16 @@ import numpy as np
 import numpy.typing as npt
 
 from lsdeblur import _fft
-from lsdeblur._validate import as_float_array, as_psf, check_choice, check_positive
+from lsdeblur._validate import (
+    as_float_array,
+    as_psf,
+    channels_back,
+    channels_first,
+    check_choice,
+    check_finite,
+    check_fits,
+    check_positive,
+)
 from lsdeblur.spectrum import transfer_function
 
 __all__ = ["add_noise", "blur", "valid_part"]
@@ -43,10 +52,10 @@ def blur(
         float32 for uint8, uint16, float16 and float32 scenes, float64 for others.
     """
     check_choice(boundary, _PAD_MODES, "boundary")
-    f = _channels_first(image, channel_axis)
-    h = as_psf(psf, ndim=f.ndim - 1, channels=len(f)).astype(f.dtype, copy=False)
+    f, h = _scene_and_psf(image, psf, channel_axis)
+    h = h.astype(f.dtype, copy=False)
     if boundary == "valid":
-        _check_fits(h.shape[1:], f.shape[1:])
+        _check_valid(h, f)
     else:
         pads = [(s - 1 - s // 2, s // 2) for s in h.shape[1:]]
         f = np.pad(f, [(0, 0), *pads], mode=_PAD_MODES[boundary])  # type: ignore[call-overload]
@@ -54,16 +63,14 @@ def blur(
     grid = tuple(_fft.good_size(n) for n in full)  # wrap-around stays out of the valid part
     F = _fft.rfftn(np.pad(f, [(0, 0), *((0, n - m) for n, m in zip(grid, full, strict=True))]), len(grid))
     g = _fft.irfftn(transfer_function(h, grid) * F, grid)[(slice(None), *_valid(full, h.shape[1:]))]
-    return np.ascontiguousarray(g[0] if channel_axis is None else np.moveaxis(g, 0, channel_axis))
+    return np.ascontiguousarray(channels_back(g, channel_axis))
 
 
 def valid_part(image: npt.ArrayLike, psf: npt.ArrayLike, *, channel_axis: int | None = None) -> Array:
     """The part of a scene that `blur` with ``boundary="valid"`` keeps: pixel by pixel what to compare with."""
-    f = _channels_first(image, channel_axis)
-    size = as_psf(psf, ndim=f.ndim - 1, channels=len(f)).shape[1:]
-    _check_fits(size, f.shape[1:])
-    part = f[(slice(None), *_valid(f.shape[1:], size))]
-    return part[0] if channel_axis is None else np.moveaxis(part, 0, channel_axis)
+    f, h = _scene_and_psf(image, psf, channel_axis)
+    _check_valid(h, f)
+    return channels_back(f[(slice(None), *_valid(f.shape[1:], h.shape[1:]))], channel_axis)
 
 
 def add_noise(
@@ -97,7 +104,9 @@ def add_noise(
     if noise_std is not None and bsnr is not None:
         raise ValueError("give noise_std= or bsnr=, not both: each sets the Gaussian noise")
     if bsnr is not None:
-        noise_std = float(np.std(g, dtype=np.float64)) * 10 ** (-bsnr / 20)
+        noise_std = float(np.std(g, dtype=np.float64)) * 10 ** (-check_finite(bsnr, "bsnr") / 20)
+        if not noise_std > 0:
+            raise ValueError("bsnr= needs an image that varies: a constant one has no signal; give noise_std=")
     out = g
     if photons is not None:
         if g.min() < 0 or not g.max() > 0:
@@ -112,14 +121,14 @@ def add_noise(
     return out
 
 
-def _channels_first(image: npt.ArrayLike, channel_axis: int | None) -> Array:
-    f = as_float_array(image, "image", ndim=(2, 3) if channel_axis is None else (3, 4))
-    return f[np.newaxis] if channel_axis is None else np.moveaxis(f, channel_axis, 0)
+def _scene_and_psf(image: npt.ArrayLike, psf: npt.ArrayLike, channel_axis: int | None) -> tuple[Array, Array]:
+    f = channels_first(image, channel_axis)
+    return f, as_psf(psf, ndim=f.ndim - 1, channels=None if channel_axis is None else len(f))
 
 
-def _check_fits(size: tuple[int, ...], shape: tuple[int, ...]) -> None:
-    if any(s > n for s, n in zip(size, shape, strict=True)):
-        raise ValueError(f"psf {size} is larger than the image {shape}: no pixel depends on the image alone")
+def _check_valid(h: Array, f: Array) -> None:
+    remedy = "no pixel depends on the scene alone; choose another boundary"
+    check_fits(h.shape[1:], f.shape[1:], "psf", "image", remedy)
 
 
 def _valid(shape: tuple[int, ...], size: tuple[int, ...]) -> tuple[slice, ...]:

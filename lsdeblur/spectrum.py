@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lsdeblur import _fft
-from lsdeblur._validate import as_float_array, check_choice, check_positive
+from lsdeblur._validate import as_float_array, check_choice, check_fits, check_positive
 
 __all__ = [
     "PENALTIES",
@@ -46,6 +46,7 @@ PENALTIES: dict[str, Callable[[Array, float], Array]] = {
 _MANTISSA_BITS = 5  # 2^5 = 32 bins an octave of s: within a bin s varies by at most 3 %
 _SHIFT = 23 - _MANTISSA_BITS
 _N_BINS = (255 << _MANTISSA_BITS) + 1  # every non-negative float32 up to and including infinity
+_LARGEST = float(np.finfo(np.float32).max)
 _BLOCK = 1 << 16  # values handled at once, so that temporaries stay in the processor's cache
 
 
@@ -82,9 +83,10 @@ def transfer_function(psf: npt.ArrayLike, grid: Sequence[int], *, workers: int |
     """
     h = as_float_array(psf, "psf")
     grid, ndim = tuple(grid), len(grid)
+    if h.ndim < ndim:
+        raise ValueError(f"psf has {h.ndim} axes, but the grid has {ndim}: they must be the same, or channels first")
     size = h.shape[-ndim:]
-    if any(s > n for s, n in zip(size, grid, strict=True)):
-        raise ValueError(f"psf {size} is larger than the grid {grid}: crop it, or choose a larger grid")
+    check_fits(size, grid, "psf", "grid", "crop it, or choose a larger grid")
     padded = np.zeros((*h.shape[:-ndim], *grid), h.dtype)
     corner: tuple[Any, ...] = (..., *(slice(s) for s in size))
     padded[corner] = h
@@ -113,6 +115,7 @@ def power_spectrum(power: Any, grid: Sequence[int], name: str, dtype: npt.DTypeL
     if np.ndim(power) == 0:
         return check_positive(power, name)
     covariance = as_float_array(power, name, ndim=[len(grid)])
+    check_fits(covariance.shape, grid, name, "grid", "crop it around its middle")
     return np.maximum(transfer_function(covariance, grid).real, 0).astype(dtype)
 
 
@@ -154,7 +157,9 @@ def penalty_symbol(
     if callable(penalty):
         return np.asarray(power_spectrum(penalty, grid, "penalty", dtype))
     if not isinstance(penalty, str):
-        R = transfer_function(as_float_array(penalty, "penalty", ndim=[len(grid)]), grid)
+        operator = as_float_array(penalty, "penalty", ndim=[len(grid)])
+        check_fits(operator.shape, grid, "penalty", "grid", "crop it around its middle")
+        R = transfer_function(operator, grid)
         return (R.real**2 + R.imag**2).astype(dtype)
     check_choice(penalty, PENALTIES, "penalty")
     L: Array = np.zeros((), dtype)
@@ -249,38 +254,50 @@ class Spectra:
         """Every frequency in a bin of its own: the reference for `binned`, and right for tiny images."""
         s, count, energy = self._rows(slice(None))
         free = np.isinf(s)
-        return Bins(s[~free], count[~free], energy[~free], float(count[free].sum()), self._scale())
+        kept = self._varying(energy[~free], float(energy.sum()))
+        scale = self._scale()
+        return Bins(s[~free] * scale, count[~free], kept, float(count[free].sum()), scale)
 
     def binned(self) -> Bins:
         """Frequencies gathered by s, 32 bins an octave, in one pass over the spectra.
 
-        A bin's number is the leading bits of s as a float32: its exponent and 5 bits of its mantissa. So s = 0
-        and s = infinity (P = 0) have bins of their own, and no logarithm is taken. Each bin keeps the mean of its s.
+        A bin's number is the leading bits of ``s / scale`` as a float32: its exponent and 5 bits of its mantissa. So
+        s = 0 and s = infinity (P = 0) have bins of their own, and no logarithm is taken. Each bin keeps the mean of
+        its s.
         """
         sums = np.zeros((3, _N_BINS))
         rows = max(1, _BLOCK // max(1, self.P[0].size))
         for start in range(0, len(self.P), rows):
             s, count, energy = self._rows(slice(start, start + rows))
-            index = s.astype(np.float32).view(np.int32) >> _SHIFT
-            finite = np.where(np.isinf(s), 0, s)
+            index = np.where(s < np.inf, np.minimum(s, _LARGEST), s).astype(np.float32).view(np.int32) >> _SHIFT
+            finite = np.where(s < np.inf, s, 0)
             for total, weights in zip(sums, (count, count * finite, energy), strict=True):
                 total += np.bincount(index, weights, _N_BINS)
         count, weighted, energy = sums
-        used = count[:-1] > 0
-        s = weighted[:-1][used] / count[:-1][used]
-        return Bins(s, count[:-1][used], energy[:-1][used], float(count[-1]), self._scale())
+        used = np.flatnonzero(count[:-1])
+        kept, scale = self._varying(energy[used], float(energy.sum())), self._scale()
+        return Bins(weighted[used] / count[used] * scale, count[used], kept, float(count[-1]), scale)
 
     def _rows(self, rows: slice) -> tuple[Array, Array, Array]:
-        """s, count and energy of some rows of the half spectrum, flat; the energy is summed over channels."""
-        H, P, Y = self.H[rows], self.P[rows], self.Y[:, rows]
-        A = H.real**2 + H.imag**2
+        """``s / scale``, count and energy of some rows of the half spectrum, flat and in float64, channels summed."""
+        A = _power(self.H[rows])
         with np.errstate(divide="ignore", invalid="ignore"):
-            s = np.where(A > 0, A / P, 0).astype(np.float64)
+            s = np.where(A > 0, A / self.P[rows] / self._scale(), 0)
         weights = np.broadcast_to(hermitian_weights(self.grid), A.shape)
-        energy = np.einsum("c...,c...->...", Y.real, Y.real) + np.einsum("c...,c...->...", Y.imag, Y.imag)
-        count = len(self.Y) * weights
-        return s.ravel(), count.ravel(), (weights * energy).ravel() / math.prod(self.grid)
+        energy = weights * sum(_power(y[rows]) for y in self.Y) / math.prod(self.grid)
+        return s.ravel(), (len(self.Y) * weights).ravel(), energy.ravel()
+
+    def _varying(self, energy: Array, total: float) -> Array:
+        """`energy`, or zeros where it is no more than the rounding errors of data with `total` energy."""
+        rounding = (4 * float(np.finfo(self.Y.dtype).eps)) ** 2
+        return energy if energy.sum() > rounding * total else np.zeros_like(energy)
 
     def _scale(self) -> float:
-        dc = abs(complex(self.H[(0,) * self.H.ndim])) ** 2
-        return dc / float(np.mean(self.P, dtype=np.float64))
+        """``|H(0)|^2`` over the mean of P; 1 where P is zero everywhere."""
+        mean = float(np.mean(self.P, dtype=np.float64))
+        return abs(complex(self.H[(0,) * self.H.ndim])) ** 2 / mean if mean > 0 else 1.0
+
+
+def _power(spectrum: Array) -> Array:
+    """``|spectrum|^2`` in float64: the square of a float32 may be none."""
+    return spectrum.real.astype(np.float64) ** 2 + spectrum.imag.astype(np.float64) ** 2

@@ -5,7 +5,7 @@ A PSF's or an operator's origin is pixel ``s // 2`` of every axis; images are ma
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -72,9 +72,7 @@ def blur(f: Array, h: Array, boundary: str) -> Array:
         return g[tuple(slice(s - 1 - s // 2, n - s // 2) for n, s in zip(f.shape, h.shape, strict=True))]
     g = np.zeros(f.shape)
     for y in np.ndindex(h.shape):
-        at = [
-            _outside(np.arange(n) - (i - s // 2), n, boundary) for n, s, i in zip(f.shape, h.shape, y, strict=True)
-        ]
+        at = [_outside(np.arange(n) - (i - s // 2), n, boundary) for n, s, i in zip(f.shape, h.shape, y, strict=True)]
         black = np.logical_or.reduce(np.meshgrid(*(a < 0 for a in at), indexing="ij"))
         g += h[y] * np.where(black, 0, f[np.ix_(*at)])
     return g
@@ -167,6 +165,3 @@ def curves(K: Array, P: Array, lam: float, g: Array) -> dict[str, float]:
         "n_obs": float(y.size),
         "n_seen": float(seen.shape[1]),
     }
-
-
-Symbol = Callable[..., Array]

@@ -1,0 +1,83 @@
+"""Estimates of the noise level on scenes with a known one."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from reference import Array
+from skimage import data
+
+from lsdeblur import ParameterChoiceError, psf, simulate
+from lsdeblur.noise import estimate_noise_std
+
+LEVELS = [1.0, 4.0, 12.0]  # of 255
+BLUR = psf.gaussian(2.0)
+
+
+@pytest.fixture(scope="module")
+def blurred() -> Array:
+    return simulate.blur(data.camera()[100:356, 150:420].astype(float), BLUR)
+
+
+@pytest.mark.parametrize("sigma", LEVELS)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_where_the_blur_has_erased(blurred: Array, sigma: float, dtype: type) -> None:
+    g = simulate.add_noise(blurred.astype(dtype), noise_std=sigma, rng=0)
+    assert estimate_noise_std(g, BLUR) == pytest.approx(sigma, rel=0.1)
+
+
+@pytest.mark.parametrize("sigma", LEVELS)
+def test_from_wavelets(blurred: Array, sigma: float) -> None:
+    """Right too where the blur leaves no detail of a pixel's size."""
+    g = simulate.add_noise(blurred, noise_std=sigma, rng=0)
+    assert estimate_noise_std(g) == pytest.approx(sigma, rel=0.1)
+
+
+@pytest.mark.parametrize("with_psf", [True, False])
+@pytest.mark.parametrize("shape", [(129, 128), (33, 34, 35)])
+def test_noise_alone(with_psf: bool, shape: tuple[int, ...]) -> None:
+    """Without any scene only the estimators' own spread is left.
+
+    The median of m exponential variables has the relative spread 1 / (sqrt(m) log 2), its root half of that; the
+    erased frequencies are more than half of all, and the window leaves about half of them independent.
+    The median absolute deviation of m normal ones has 1.17 / sqrt(m), here for a part 2^-d of the coefficients. Where
+    the wavelet reaches beyond an edge, 2 of n / 2 coefficients along every axis, it sees mirrored noise.
+    """
+    g = 0.7 * np.random.default_rng(0).standard_normal(shape)
+    d = len(shape)
+    h = psf.gaussian(2.0, ndim=d) if with_psf else None
+    spread = 0.5 / math.log(2) / math.sqrt(g.size / 4) if with_psf else 1.17 / math.sqrt(g.size / 2**d)
+    edges = 0 if with_psf else sum(4 / n for n in shape)
+    assert estimate_noise_std(g, h) == pytest.approx(0.7, rel=4 * spread + edges)
+
+
+@pytest.mark.parametrize("axis", [0, 2, -1])
+@pytest.mark.parametrize("with_psf", [True, False])
+def test_channels_average_their_powers(blurred: Array, axis: int, with_psf: bool) -> None:
+    sigmas = [2.0, 4.0, 6.0]
+    channels = [simulate.add_noise(blurred, noise_std=s, rng=i) for i, s in enumerate(sigmas)]
+    h = BLUR if with_psf else None
+    each = [estimate_noise_std(c, h) for c in channels]
+    together = estimate_noise_std(np.stack(channels, axis), h, channel_axis=axis)
+    assert together == pytest.approx(math.sqrt(np.mean(np.square(each))), rel=1e-12)
+    assert together == pytest.approx(math.sqrt(np.mean(np.square(sigmas))), rel=0.1)
+
+
+def test_one_psf_per_channel(blurred: Array) -> None:
+    wide = simulate.blur(blurred, psf.gaussian(1.0, size=BLUR.shape), boundary="symmetric")
+    channels = [simulate.add_noise(c, noise_std=3.0, rng=i) for i, c in enumerate((blurred, wide))]
+    psfs = np.stack([BLUR, psf.gaussian(math.sqrt(5), size=BLUR.shape)])
+    assert estimate_noise_std(np.stack(channels), psfs, channel_axis=0) == pytest.approx(3.0, rel=0.1)
+
+
+def test_a_blur_that_erases_too_little(blurred: Array) -> None:
+    with pytest.raises(ParameterChoiceError, match=r"erases only 0 frequencies .200 are needed.*without psf="):
+        estimate_noise_std(blurred, psf.gaussian(0.5))
+
+
+def test_images_a_few_pixels_wide() -> None:
+    """A last axis of 3 or 4 pixels is no channel axis, and nothing is asked about it."""
+    g = 0.5 * np.random.default_rng(0).standard_normal((20_000, 4))
+    assert estimate_noise_std(g) == pytest.approx(0.5, rel=0.1)
