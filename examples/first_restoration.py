@@ -1,0 +1,71 @@
+"""A first restoration: a photograph with real motion blur, and a simulated one beside it, where the truth is known.
+
+python examples/first_restoration.py [--out DIR]
+"""
+
+import argparse
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+from skimage import data
+
+from lsdeblur import Restoration, metrics, plot, psf, restore, simulate
+
+
+def describe(title: str, blur: str, result: Restoration) -> None:
+    """What was done, in a few lines."""
+    print(f"\n{title}")
+    print(f"  PSF        {blur}, {result.psf.shape[0]} x {result.psf.shape[1]} pixels")
+    print(f"  method     {result.method}, boundary {result.options['boundary']}")
+    print(f"  lambda     {result.lam:.3g}, by {result.selection.criterion}")
+    print(f"  all rules  {', '.join(f'{rule} {lam:.2g}' for rule, lam in result.selection.choices.items())}")
+    print(f"  noise      {result.noise_std:.3g} (standard deviation, estimated)")
+
+
+def figures(out: Path, name: str, blurred, result: Restoration, inset, **more) -> None:
+    """Before and after, the L-curve, every rule, and the PSF."""
+    plot.compare({"blurred": blurred, "restored": result, **more}, inset=inset).savefig(
+        out / f"{name}-compare.png", dpi=150
+    )
+    plot.l_curve(result.selection).figure.savefig(out / f"{name}-l-curve.png", dpi=150)
+    plot.selection_curves(result.selection).savefig(out / f"{name}-rules.png", dpi=150)
+    plot.show_psf(result.psf).savefig(out / f"{name}-psf.png", dpi=150)
+    plt.close("all")
+
+
+def photograph(out: Path) -> None:
+    """A clock photographed while the camera moved; there is no truth.
+
+    The motion was found by trying lengths and angles and looking at the results: near 37 pixels the rim of the clock
+    becomes a circle, and one of its hands can be seen. What ripples remain come from a motion that was not uniform.
+    """
+    blurred = data.clock() / 255
+    result = restore(blurred, psf.motion(length=37, angle=2))
+    describe("Photograph of a clock, real motion blur", "motion of 37 pixels at 2 degrees", result)
+    figures(out, "clock", blurred, result, inset=(90, 145, 120, 160))
+
+
+def simulation(out: Path) -> None:
+    """A camera's frame: the scene goes on beyond it, and the blur carries light across its edges."""
+    scene = data.camera() / 255
+    blur = psf.motion(length=15, angle=30)
+    blurred = simulate.add_noise(simulate.blur(scene, blur), noise_std=0.005, rng=0)
+    truth = simulate.valid_part(scene, blur)
+    result = restore(blurred, blur)
+    describe("Camera man, simulated motion blur and 0.5 % noise", "motion of 15 pixels at 30 degrees", result)
+    print(f"  PSNR       {metrics.psnr(blurred, truth):.2f} dB blurred, {metrics.psnr(result, truth):.2f} dB restored")
+    figures(out, "camera", blurred, result, inset=(60, 180, 110, 110), truth=truth)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, default=Path("demo-output"), help="folder for the figures")
+    out = parser.parse_args().out
+    out.mkdir(parents=True, exist_ok=True)
+    photograph(out)
+    simulation(out)
+    print(f"\nFigures are in {out}/: {', '.join(sorted(p.name for p in out.glob('*.png')))}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,116 @@
+"""Figures: what they show, and that they leave nothing behind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from skimage import data
+
+from lsdeblur import Selection, plot, psf, restore, simulate
+
+
+@pytest.fixture(scope="module")
+def selection() -> Selection:
+    blur = psf.disk(3)
+    blurred = simulate.add_noise(simulate.blur(data.camera()[:128, :150] / 255, blur), noise_std=0.01, rng=0)
+    found = restore(blurred, blur, noise_std=0.01).selection
+    assert found is not None
+    return found
+
+
+@pytest.fixture(autouse=True)
+def _settings_untouched() -> Iterator[None]:
+    before = dict(mpl.rcParams)
+    yield
+    plt.close("all")
+    assert dict(mpl.rcParams) == before
+
+
+def test_l_curve_marks_the_lambda_that_was_used(selection: Selection) -> None:
+    ax = plot.l_curve(selection)
+    assert "residual norm" in ax.get_xlabel()
+    assert "seminorm" in ax.get_ylabel()
+    assert ax.get_xscale() == ax.get_yscale() == "log"
+    points = {str(line.get_label()).split(":")[0]: line for line in ax.lines}
+    assert {*selection.choices, "used"} <= points.keys()
+    (x,), (y,) = points["used"].get_data()
+    i = int(np.searchsorted(selection.lams, selection.lam))
+    for at, curve in ((x, selection.residual), (y, selection.seminorm)):
+        low, high = sorted(np.sqrt(curve[i - 1 : i + 1]))
+        assert low <= at <= high
+
+
+def test_l_curve_draws_into_the_axes_given(selection: Selection) -> None:
+    ax = plt.subplots()[1]
+    assert plot.l_curve(selection, ax) is ax
+
+
+def test_every_rule_has_a_panel_with_its_choice(selection: Selection) -> None:
+    fig = plot.selection_curves(selection)
+    assert len(fig.axes) == len(selection.criteria)
+    for ax, rule in zip(fig.axes, selection.criteria, strict=True):
+        marked = [line for line in ax.lines if str(line.get_label()).startswith("chosen")]
+        assert [line.get_xdata()[0] for line in marked] == [
+            selection.choices[r] for r in [rule] if r in selection.choices
+        ]
+    assert fig.axes[-1].get_xlabel() == r"$\lambda$"
+
+
+def test_compare_shows_all_images_on_one_scale_with_one_detail() -> None:
+    image = data.camera() / 255
+    fig = plot.compare({"left": image, "right": 0.5 * image}, inset=(10, 20, 30, 40))
+    whole, details = fig.axes[:2], fig.axes[2:]
+    assert [ax.get_title() for ax in whole] == ["left", "right"]
+    assert details[0].images[0].get_array().shape == (30, 40)
+    assert {ax.images[0].get_clim() for ax in fig.axes} == {(0, 1)}
+    shown = [np.asarray(ax.images[0].get_array()) for ax in whole]
+    dark = image < 0.4  # not clipped in either
+    low, high = np.percentile(0.5 * image, (0.1, 99.9))
+    assert shown[0][dark] == pytest.approx(np.clip((image[dark] - low) / (high - low), 0, 1))
+
+
+def test_compare_takes_colours_and_sequences() -> None:
+    fig = plot.compare([data.astronaut(), data.astronaut()])
+    assert len(fig.axes) == 4
+    assert fig.axes[0].images[0].get_array().shape == (512, 512, 3)
+
+
+@pytest.mark.parametrize("size", [(9, 13), (8, 12)])
+def test_transfer_function_is_mirrored_from_the_half_spectrum(size: tuple[int, int]) -> None:
+    """The modulus of a box's transfer function is a product of Dirichlet kernels, known at every frequency shown."""
+    h = np.zeros(size)
+    h[3:6, 4:9] = 1 / 15
+    fig = plot.show_psf(h)
+    shown = np.asarray(fig.axes[1].images[0].get_array())
+    f = [(np.arange(n) - n // 2) / n for n in shown.shape]
+    dirichlet = [np.abs(sum(np.exp(2j * np.pi * x * k) for k in range(n)) / n) for x, n in zip(f, (3, 5), strict=True)]
+    expected = 20 * np.log10(np.maximum(np.outer(*dirichlet), 1e-3))
+    assert shown == pytest.approx(expected, abs=1e-6)
+    assert "pixels" in fig.axes[0].get_xlabel()
+    assert "cycles/pixel" in fig.axes[1].get_xlabel()
+
+
+def test_an_oblique_motion_leans_as_on_screen() -> None:
+    """The PSF rises to the right; what its transfer function keeps is perpendicular to that."""
+    shown = np.asarray(plot.show_psf(psf.motion(15, 30)).axes[1].images[0].get_array())
+    middle = shown.shape[0] // 2
+    along, across = shown[middle - 30, middle + 52], shown[middle - 52, middle - 30]
+    assert across > -1
+    assert along < -10
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: plot.compare({}), "images is empty"),
+        (lambda: plot.compare({"stack": np.zeros((4, 5, 6))}), r"stack has shape \(4, 5, 6\)"),
+        (lambda: plot.show_psf(np.ones((3, 3, 3))), "psf must have 2 axes"),
+    ],
+)
+def test_errors(call, message) -> None:
+    with pytest.raises(ValueError, match=message):
+        call()
