@@ -8,31 +8,35 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lsdeblur._validate import (
-    as_float_array,
-    channels_back,
-    channels_first,
-    check_positive,
-    check_same_shape,
-    check_size,
-)
+from lsdeblur._validate import channels_first, check_positive, check_same_shape, check_size
 
 __all__ = ["isnr", "nmse", "psnr", "ssim"]
 
 Array = npt.NDArray[Any]
 
+_WINDOW = 11  # pixels of the Gaussian window, 3.5 standard deviations of 1.5 on either side of its centre
 
-def psnr(image: npt.ArrayLike, truth: npt.ArrayLike, *, data_range: float | None = None, border: int = 0) -> float:
+
+def psnr(
+    image: npt.ArrayLike,
+    truth: npt.ArrayLike,
+    *,
+    data_range: float | None = None,
+    border: int = 0,
+    channel_axis: int | None = None,
+) -> float:
     """Peak signal-to-noise ratio in dB, ``10 log10(data_range^2 / mean((image - truth)^2))``.
 
     Parameters
     ----------
-    image, truth : array of one shape
+    image, truth : arrays of one shape, with 1 to 3 spatial axes and optionally one of channels
         A `Restoration` may stand for its image.
     data_range : float > 0, optional
         The range of possible values. None means the range of truth's integer type, or 1 for floats within [-1, 1].
     border : int >= 0
-        Pixels to leave out on every side of the last two axes.
+        Pixels to leave out at both ends of every spatial axis.
+    channel_axis : int, optional
+        Axis of colours or channels, which `border` leaves whole; the error is averaged over it.
 
     Returns
     -------
@@ -46,10 +50,11 @@ def psnr(image: npt.ArrayLike, truth: npt.ArrayLike, *, data_range: float | None
 
     Examples
     --------
+    >>> import numpy as np
     >>> psnr(np.full((4, 4), 0.1), np.zeros((4, 4)))
     20.0
     """
-    a, t = _pair(image, truth, border)
+    a, t = _pair(image, truth, border, channel_axis)
     error = float(np.mean((a - t) ** 2))
     return 20 * math.log10(_range(truth, data_range)) - 10 * math.log10(error) if error > 0 else math.inf
 
@@ -67,9 +72,18 @@ def ssim(
     Parameters
     ----------
     image, truth, data_range, border
-        As in `psnr`; at least 11 pixels along every spatial axis.
+        As in `psnr`; at least 11 pixels along every spatial axis, without the border.
     channel_axis : int, optional
-        Axis of colours or channels; their indices are averaged, and `border` cuts the spatial axes.
+        Axis of colours or channels; their indices are averaged.
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    ValueError
+        As `psnr`; fewer than 11 pixels along a spatial axis.
 
     Notes
     -----
@@ -82,70 +96,91 @@ def ssim(
 
     Examples
     --------
+    >>> import numpy as np
     >>> ramp = np.add.outer(np.arange(16), np.arange(16)) / 30
     >>> ssim(ramp, ramp)
     1.0
     """
     from skimage.metrics import structural_similarity
 
-    spread = _range(truth, data_range)
-    a, t = (
-        channels_back(channels_first(x, channel_axis), 0 if channel_axis is not None else None) for x in (image, truth)
-    )
-    a, t = _pair(a, t, border)
-    if min(a.shape[-2:]) < 11:
+    a, t = _pair(image, truth, border, channel_axis)
+    if min(t.shape[1:]) < _WINDOW:
         raise ValueError(
-            f"ssim needs at least 11 pixels along every axis, but the images are {a.shape} after the border"
+            f"ssim needs at least {_WINDOW} pixels along every spatial axis, but without the border {t.shape[1:]} are "
+            "left: compare larger images, or use psnr"
         )
     return float(
         structural_similarity(
-            a, t, data_range=spread, gaussian_weights=True, sigma=1.5, use_sample_covariance=False,
-            channel_axis=None if channel_axis is None else 0,
+            a, t, data_range=_range(truth, data_range), gaussian_weights=True, sigma=1.5, use_sample_covariance=False,
+            channel_axis=0,
         )
     )  # fmt: skip
 
 
-def nmse(image: npt.ArrayLike, truth: npt.ArrayLike, *, border: int = 0) -> float:
+def nmse(image: npt.ArrayLike, truth: npt.ArrayLike, *, border: int = 0, channel_axis: int | None = None) -> float:
     """Normalised squared error, ``||image - truth||^2 / ||truth||^2``; parameters as in `psnr`.
+
+    Raises
+    ------
+    ValueError
+        Different shapes; a border that leaves nothing; a truth of zeros.
 
     Examples
     --------
+    >>> import numpy as np
     >>> nmse(np.full((4, 4), 0.5), np.ones((4, 4)))
     0.25
     """
-    a, t = _pair(image, truth, border)
+    a, t = _pair(image, truth, border, channel_axis)
     power = float(np.sum(t**2))
     if power == 0:
         raise ValueError("truth is zero everywhere: a relative error has no meaning; use psnr with data_range=")
     return float(np.sum((a - t) ** 2)) / power
 
 
-def isnr(restored: npt.ArrayLike, blurred: npt.ArrayLike, truth: npt.ArrayLike, *, border: int = 0) -> float:
+def isnr(
+    restored: npt.ArrayLike,
+    blurred: npt.ArrayLike,
+    truth: npt.ArrayLike,
+    *,
+    border: int = 0,
+    channel_axis: int | None = None,
+) -> float:
     """Improvement in signal-to-noise ratio in dB, ``10 log10(||blurred - truth||^2 / ||restored - truth||^2)``.
 
-    Needs no data range; `border` as in `psnr`. Infinity for a perfect restoration.
+    Needs no data range; `border` and `channel_axis` as in `psnr`. Infinity for a perfect restoration.
+
+    Raises
+    ------
+    ValueError
+        Different shapes; a border that leaves nothing; a blurred image that equals the truth.
 
     Examples
     --------
+    >>> import numpy as np
     >>> isnr(np.full((4, 4), 0.9), np.full((4, 4), 0.0), np.ones((4, 4)))
     20.0
     """
-    f, t = _pair(restored, truth, border)
-    g, _ = _pair(blurred, truth, border)
+    f, t = _pair(restored, truth, border, channel_axis, "restored")
+    g, _ = _pair(blurred, truth, border, channel_axis, "blurred")
     before, after = float(np.sum((g - t) ** 2)), float(np.sum((f - t) ** 2))
     if before == 0:
-        raise ValueError("blurred equals truth: there is nothing to improve")
+        raise ValueError(
+            "blurred equals truth: there is nothing to improve; check that the arguments are restored, blurred, truth"
+        )
     return 10 * math.log10(before / after) if after > 0 else math.inf
 
 
-def _pair(image: npt.ArrayLike, truth: npt.ArrayLike, border: int) -> tuple[Array, Array]:
-    """Both in float64, without the border."""
-    a, t = as_float_array(image, "image"), as_float_array(truth, "truth")
-    check_same_shape(a, t, "image", "truth")
-    width = check_size(border, 1, "border")[0] if border else 0
-    inner: tuple[Any, ...] = (..., *(slice(width, n - width) for n in t.shape[-2:]))
-    if not t[inner].size:
-        raise ValueError(f"border={border} leaves nothing of images of shape {t.shape}")
+def _pair(
+    image: npt.ArrayLike, truth: npt.ArrayLike, border: int, channel_axis: int | None, name: str = "image"
+) -> tuple[Array, Array]:
+    """Both in float64 and channels first, without the border."""
+    check_same_shape(np.asarray(image), np.asarray(truth), name, "truth")
+    a, t = (channels_first(x, channel_axis, ndim=(1, 2, 3), name=n) for x, n in ((image, name), (truth, "truth")))
+    width = 0 if border == 0 else check_size(border, 1, "border")[0]
+    inner = (slice(None), *(slice(width, n - width) for n in t.shape[1:]))
+    if t[inner].size == 0:
+        raise ValueError(f"border={border} leaves nothing of images of shape {t.shape[1:]}: make it smaller")
     return a[inner].astype(np.float64), t[inner].astype(np.float64)
 
 

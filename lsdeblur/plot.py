@@ -14,9 +14,10 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.ticker import MaxNLocator
 
 from lsdeblur._results import Selection
-from lsdeblur._validate import as_float_array, check_size
+from lsdeblur._validate import as_float_array, as_psf, check_size
 from lsdeblur.spectrum import transfer_function
 
 __all__ = ["compare", "l_curve", "selection_curves", "show_psf"]
@@ -31,12 +32,13 @@ _COLOURS = {
     "sure": "#56B4E9",
     "least-error": "#E69F00",
 }
+_FRAME = _COLOURS["least-error"]  # of details, where no rule is drawn
 _MARKERS = {"evidence": "s", "gcv": "D", "l-curve": "^", "discrepancy": "v", "sure": "P", "least-error": "X"}
 _LABELS = {
     "evidence": "evidence: $-2\\log L$ per value",
     "gcv": "GCV: $nR/(n-D)^2$",
     "l-curve": "L-curve: curvature",
-    "discrepancy": "discrepancy: $R/n\\sigma^2 - 1$",
+    "discrepancy": "discrepancy: $R/n\\sigma^2 -$ safety",
     "sure": "SURE per value",
     "least-error": "expected squared error",
 }
@@ -56,10 +58,24 @@ def l_curve(selection: Selection, ax: Axes | None = None) -> Axes:
     -------
     Axes
         With the choice of every rule that has one marked, and that of the rule that was used ringed.
+
+    Raises
+    ------
+    TypeError
+        When there is no selection because lambda was given.
+    ValueError
+        When residual or seminorm are zero, as they are for an image that does not vary.
+
+    References
+    ----------
+    Hansen (1992), SIAM Review 34, 561-580, doi:10.1137/1034115.
     """
-    ax = ax or plt.subplots(figsize=(5.2, 4.2), layout="constrained")[1]
+    _check(selection)
     x, y = np.sqrt(selection.residual), np.sqrt(selection.seminorm)
-    ax.loglog(x, y, color="0.35", lw=1.5, zorder=1)
+    if not (x.min() > 0 and y.min() > 0):
+        raise ValueError("selection has residuals or seminorms of zero, so it has no L-curve: the image does not vary")
+    ax = plt.subplots(figsize=(5.2, 4.2), layout="constrained")[1] if ax is None else ax
+    ax.loglog(x, y, color="0.35", lw=1.5, zorder=2)
     t = np.log(selection.lams)
 
     def point(lam: float) -> tuple[float, float]:
@@ -70,7 +86,10 @@ def l_curve(selection: Selection, ax: Axes | None = None) -> Axes:
         ax.plot(*point(lam), label=f"{rule}: {lam:.2g}", **style)  # type: ignore[arg-type]
     ring = {"ls": "none", "marker": "o", "ms": 14, "mfc": "none", "mec": "black", "mew": 1.3, "zorder": 4}
     ax.plot(*point(selection.lam), label=f"used: {selection.lam:.2g}", **ring)  # type: ignore[arg-type]
+    marked = np.log10([selection.lam, *selection.choices.values()])
     for decade in range(int(np.ceil(t[0] / np.log(10))), int(np.floor(t[-1] / np.log(10))) + 1, 2):
+        if np.abs(marked - decade).min() < 0.5:
+            continue  # its label would touch a marker
         at = point(10.0**decade)
         ax.plot(*at, marker=".", ms=4, color="0.35", zorder=2)
         ax.annotate(f"$10^{{{decade}}}$", at, (4, 4), textcoords="offset points", fontsize=7, color="0.35")
@@ -78,6 +97,7 @@ def l_curve(selection: Selection, ax: Axes | None = None) -> Axes:
     ax.set_ylabel(r"seminorm  $\langle f, P f\rangle^{1/2}$")
     ax.legend(title=r"$\lambda$ by", frameon=False, fontsize=8, title_fontsize=8)
     ax.grid(which="major", color="0.9", lw=0.5)
+    ax.set_axisbelow(True)
     return ax
 
 
@@ -86,25 +106,30 @@ def selection_curves(selection: Selection, fig: Figure | None = None) -> Figure:
 
     Evidence, GCV, SURE and the expected error are minimised, the L-curve's curvature is maximised, the discrepancy
     is zero at its answer. Evidence and SURE are shown per data value, less their minimum.
+
+    Parameters
+    ----------
+    selection : Selection
+        Of a `Restoration` whose lambda was chosen.
+    fig : matplotlib Figure, optional
+        Where to draw; a new one otherwise.
+
+    Returns
+    -------
+    Figure
+        The panel of the rule that was used says so; a rule without an answer has no mark.
+
+    Raises
+    ------
+    TypeError
+        When there is no selection because lambda was given.
     """
+    _check(selection)
     rules = list(selection.criteria)
     fig = fig or plt.figure(figsize=(5.6, 0.9 + 1.35 * len(rules)), layout="constrained")
     axes = fig.subplots(len(rules), 1, sharex=True, squeeze=False)[:, 0]
     for ax, rule in zip(axes, rules, strict=True):
-        values = selection.criteria[rule]
-        if rule in ("evidence", "sure"):
-            values = (values - np.nanmin(values)) / selection.n_obs
-        ax.plot(selection.lams, values, color=_COLOURS[rule], lw=1.5)
-        ax.axvline(selection.lam, color="black", lw=0.8, ls="--", label=f"used: {selection.lam:.2g}")
-        if rule in selection.choices:
-            lam = selection.choices[rule]
-            height = np.interp(np.log(lam), np.log(selection.lams), values)
-            ax.plot(lam, height, marker=_MARKERS[rule], color=_COLOURS[rule], ls="none", label=f"chosen: {lam:.2g}")
-        else:
-            ax.plot([], [], ls="none", label="no answer")
-        _focus(ax, rule, values)
-        ax.set_title(_LABELS[rule], fontsize=9, loc="left")
-        ax.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
+        _panel(ax, selection, rule)
     axes[-1].set_xscale("log")
     axes[-1].set_xlabel(r"$\lambda$")
     return fig
@@ -121,82 +146,168 @@ def compare(
     Parameters
     ----------
     images : mapping of title to image, or sequence of images
-        Images (rows, columns) or (rows, columns, 3), of similar size; a `Restoration` may stand for its image. The
-        grey scale is that of the last one, cut at its 0.1 and 99.9 per cent.
+        Images (rows, columns) or (rows, columns, 3); a `Restoration` may stand for its image. The grey scale is that
+        of the last one, cut at its 0.1 and 99.9 per cent.
     inset : (row, column, height, width), optional
-        The detail; by default a fifth of the last image at its centre.
+        The detail, in pixels; by default a fifth of the last image at its centre.
     fig : matplotlib Figure, optional
         Where to draw; a new one otherwise.
+
+    Returns
+    -------
+    Figure
+        With the whole images in the first row of axes and the details in the second; no pixel is interpolated.
+
+    Raises
+    ------
+    ValueError
+        No images; images that are neither grey nor RGB; a detail that does not lie within all of them.
     """
     titled = dict(images) if isinstance(images, Mapping) else {f"image {i + 1}": a for i, a in enumerate(images)}
     arrays = {title: as_float_array(a, title, ndim=(2, 3)) for title, a in titled.items()}
-    if not arrays:
-        raise ValueError("images is empty: give at least one")
-    for title, a in arrays.items():
-        if a.ndim == 3 and a.shape[2] not in (3, 4):
-            raise ValueError(f"{title} has shape {a.shape}: compare shows grey or RGB images; pick one plane")
+    _check_images(arrays)
     last = list(arrays.values())[-1]
     h, w = last.shape[:2]
-    row, column, height, width = inset or (2 * h // 5, 2 * w // 5, max(h // 5, 1), max(w // 5, 1))
+    row, column, height, width = _detail(inset, arrays)
     low, high = (float(v) for v in np.percentile(last, (0.1, 99.9)))
     high = high if high > low else low + 1
-    size = 3.4 * len(arrays)
-    fig = fig or plt.figure(figsize=(size, size / len(arrays) * (h / w + height / width)), layout="constrained")
+    fig = fig or plt.figure(figsize=(3.4 * len(arrays), 3.4 * (h / w + height / width) + 0.3), layout="constrained")
     axes = fig.subplots(2, len(arrays), squeeze=False, height_ratios=(h / w, height / width))
     for (title, a), (whole, detail) in zip(arrays.items(), axes.T, strict=True):
         shown = np.clip((a - low) / (high - low), 0, 1)
         for ax, part in ((whole, shown), (detail, shown[row : row + height, column : column + width])):
             ax.imshow(part, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
-            ax.set_xticks([])
-            ax.set_yticks([])
+            ax.set(xticks=[], yticks=[])
         whole.set_title(title, fontsize=10)
-        whole.add_patch(Rectangle((column - 0.5, row - 0.5), width, height, fill=False, ec="#E69F00", lw=1.2))
-        for spine in detail.spines.values():
-            spine.set(color="#E69F00", lw=1.2)
+        whole.add_patch(Rectangle((column - 0.5, row - 0.5), width, height, fill=False, ec=_FRAME, lw=1.2))
+        detail.spines[:].set(color=_FRAME, lw=1.2)
     return fig
 
 
 def show_psf(psf: npt.ArrayLike, fig: Figure | None = None) -> Figure:
-    """A PSF (2-D) and the modulus of its transfer function, with the frequencies it erases dark.
+    """A PSF and the modulus of its transfer function, ``20 log10 |H / H(0)|``, with the frequencies it erases dark.
 
-    The transfer function is shown in dB relative to frequency zero, down to -60; frequencies in cycles per pixel.
+    Parameters
+    ----------
+    psf : array (rows, columns)
+        Its centre is pixel ``s // 2``. Show a volume or the channels of a PSF one plane at a time.
+    fig : matplotlib Figure, optional
+        Where to draw; a new one otherwise.
+
+    Returns
+    -------
+    Figure
+        On the left the PSF over pixels from its centre; on the right its transfer function over cycles per pixel, in
+        dB down to -60.
+
+    Raises
+    ------
+    ValueError
+        A PSF that has not 2 axes, or sums to zero.
     """
-    h = as_float_array(psf, "psf", ndim=(2,))
-    fig = fig or plt.figure(figsize=(8.2, 3.6), layout="constrained")
+    h = as_psf(as_float_array(psf, "psf", ndim=(2,)), ndim=2)[0]
+    fig = fig or plt.figure(figsize=(7.2, 4.7), layout="constrained")
     left, right = fig.subplots(1, 2)
-    edges = [e for s in h.shape[::-1] for e in (-(s // 2) - 0.5, s - s // 2 - 0.5)]
-    shown = left.imshow(h, cmap="viridis", extent=(edges[0], edges[1], edges[3], edges[2]), interpolation="nearest")
-    left.set(title="PSF", xlabel="column from the centre (pixels)", ylabel="row from the centre (pixels)")
-    fig.colorbar(shown, ax=left, label="share of the light per pixel", shrink=0.85)
-    grid = check_size([max(257, 2 * s + 1 - s % 2) | 1 for s in h.shape], 2)
-    half = np.abs(transfer_function(h, grid))
-    half /= half[0, 0]
-    full = np.concatenate([half, np.roll(half[::-1, :0:-1], 1, axis=0)], axis=1)
-    decibels = 20 * np.log10(np.maximum(_centred(full), 1e-3))
+    (top, bottom), (west, east) = ((-(s // 2) - 0.5, s - s // 2 - 0.5) for s in h.shape)
+    shown = left.imshow(
+        h, cmap="viridis", vmin=min(0.0, float(h.min())), extent=(west, east, bottom, top), interpolation="nearest"
+    )
+    left.set_facecolor(shown.cmap(shown.norm(0.0)))  # beyond its array a PSF is zero
+    reach = max(h.shape) // 2 + 0.5
+    left.set(title="PSF", xlabel="columns from the centre (pixels)", ylabel="rows from the centre (pixels)")
+    left.set(xlim=(-reach, reach), ylim=(reach, -reach))
+    for axis in (left.xaxis, left.yaxis):
+        axis.set_major_locator(MaxNLocator(7, integer=True))
+    bar = fig.colorbar(shown, ax=left, location="bottom", label="share of the light per pixel", shrink=0.9)
+    bar.locator = MaxNLocator(5)
     shown = right.imshow(
-        decibels, cmap="magma", vmin=-60, vmax=0, extent=(-0.5, 0.5, 0.5, -0.5), interpolation="nearest"
+        _decibels(h), cmap="magma", vmin=-60, vmax=0, extent=(-0.5, 0.5, 0.5, -0.5), interpolation="nearest"
     )
     right.set(title="transfer function", xlabel="columns (cycles/pixel)", ylabel="rows (cycles/pixel)")
-    fig.colorbar(shown, ax=right, label=r"$|H(\omega)/H(0)|$ (dB)", shrink=0.85)
+    fig.colorbar(shown, ax=right, location="bottom", label="$|H / H(0)|$ (dB)", shrink=0.9)
     return fig
 
 
-def _centred(spectrum: Array) -> Array:
-    """Frequency zero in the middle of an odd-sized spectrum."""
-    return np.roll(spectrum, [n // 2 for n in spectrum.shape], (0, 1))
+def _check(selection: Any) -> None:
+    if not isinstance(selection, Selection):
+        raise TypeError(
+            f"selection must be a Selection, not {type(selection).__name__}: it is the field of that name of a "
+            "Restoration, None when lambda was given; restore with a rule's name or lam='auto' to have one"
+        )
+
+
+def _panel(ax: Axes, selection: Selection, rule: str) -> None:
+    """One rule's criterion, its choice and the lambda that was used."""
+    used = rule == selection.criterion
+    values = np.where(np.isfinite(selection.criteria[rule]), selection.criteria[rule], np.nan)
+    if rule in ("evidence", "sure"):
+        values = (values - np.fmin.reduce(values)) / selection.n_obs
+    ax.plot(selection.lams, values, color=_COLOURS[rule], lw=2.2 if used else 1.2)
+    ax.axvline(selection.lam, color="black", lw=0.8, ls="--", label=f"used: {selection.lam:.2g}")
+    if rule in selection.choices:
+        lam = selection.choices[rule]
+        height = np.interp(np.log(lam), np.log(selection.lams), values)
+        (mark,) = ax.plot(lam, height, marker=_MARKERS[rule], color=_COLOURS[rule], ls="none", zorder=3)
+        mark.set(label=f"chosen: {lam:.2g}", clip_on=False)
+    else:
+        ax.plot([], [], ls="none", label="no answer")
+    _focus(ax, rule, values[np.isfinite(values)])
+    ax.set_title(_LABELS[rule] + ("  (used)" if used else ""), fontsize=9, loc="left")
+    ax.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
 
 
 def _focus(ax: Axes, rule: str, values: Array) -> None:
     """Limits that show the region around the answer: criteria grow by orders of magnitude away from it."""
-    finite = values[np.isfinite(values)]
-    if rule in ("gcv", "least-error") and finite.size and finite.min() > 0:
-        ax.set_yscale("log")
-        ax.set_ylim(finite.min() * 0.7, min(finite.max(), finite.min() * 30))
-    elif rule == "discrepancy":
+    if rule in ("discrepancy", "l-curve"):
         ax.axhline(0, color="0.6", lw=0.6)
+    if not values.size:
+        ax.set_yticks([])
+        ax.text(0.5, 0.5, "not defined for these data", ha="center", va="center", transform=ax.transAxes, fontsize=8)
+    elif rule in ("gcv", "least-error") and values.min() > 0:
+        ax.set_yscale("log")
+        ax.set_ylim(values.min() * 0.7, min(1.4 * values.max(), values.min() * 30))
+    elif rule == "discrepancy":
         ax.set_ylim(-1.1, 3)
     elif rule == "l-curve":
-        ax.axhline(0, color="0.6", lw=0.6)
-        ax.set_ylim(-0.5 * abs(finite.max()), 1.2 * abs(finite.max()))
-    elif finite.size:
-        ax.set_ylim(-0.1, min(finite.max(), 3.0))
+        peak = abs(values.max()) or 1.0
+        ax.set_ylim(-0.5 * peak, 1.2 * peak)
+    else:
+        top = min(values.max(), 3.0) or 1.0
+        ax.set_ylim(-0.06 * top, top)
+
+
+def _check_images(arrays: Mapping[str, Array]) -> None:
+    if not arrays:
+        raise ValueError("images is empty: give at least one")
+    for title, a in arrays.items():
+        if a.ndim == 3 and a.shape[2] != 3:
+            raise ValueError(f"{title} has shape {a.shape}: compare shows grey or RGB images; pick one plane")
+
+
+def _detail(inset: Sequence[int] | None, arrays: Mapping[str, Array]) -> tuple[int, int, int, int]:
+    """The detail's row, column, height and width, within every image."""
+    if inset is None:
+        h, w = list(arrays.values())[-1].shape[:2]
+        inset = (2 * h // 5, 2 * w // 5, max(h // 5, 1), max(w // 5, 1))
+    if len(inset) != 4:
+        raise ValueError(f"inset must be (row, column, height, width), not {inset!r}")
+    row, column, height, width = (int(v) for v in inset)
+    for title, a in arrays.items():
+        h, w = a.shape[:2]
+        if not (0 <= row < row + height <= h and 0 <= column < column + width <= w):
+            raise ValueError(
+                f"inset (row {row}, column {column}, height {height}, width {width}) does not lie within {title}, "
+                f"which has {h} rows and {w} columns"
+            )
+    return row, column, height, width
+
+
+def _decibels(h: Array) -> Array:
+    """The transfer function's modulus in dB, at least -60, on an odd grid with frequency zero in the middle."""
+    grid = check_size([max(257, 2 * s) | 1 for s in h.shape], 2)
+    half = np.abs(transfer_function(h, grid))
+    half /= half[0, 0]
+    mirrored = np.roll(half[::-1, :0:-1], 1, axis=0)  # H(-w) for the negative frequencies of the last axis
+    full = np.roll(np.concatenate([half, mirrored], axis=1), [n // 2 for n in grid], (0, 1))
+    decibels: Array = 20 * np.log10(np.maximum(full, 1e-3))
+    return decibels

@@ -36,8 +36,28 @@ def test_border_is_left_out() -> None:
     spoilt[:2], spoilt[-2:], spoilt[:, :2], spoilt[:, -2:] = 9, 9, 9, 9
     assert metrics.psnr(spoilt, TRUTH, border=2) == math.inf
     assert metrics.psnr(spoilt, TRUTH, border=1) < 20
-    colour, spoilt_colour = (np.stack([a] * 3, axis=-1) for a in (TRUTH, spoilt))
-    assert metrics.ssim(spoilt_colour, colour, border=2, channel_axis=-1) == pytest.approx(1)
+    assert metrics.nmse(spoilt, TRUTH, border=2) == 0
+    assert metrics.isnr(spoilt, IMAGE, TRUTH, border=2) == math.inf
+
+
+@pytest.mark.parametrize("axis", [0, 1, -1])
+def test_border_leaves_channels_whole(axis: int) -> None:
+    truth = np.stack([TRUTH] * 3, axis=axis)
+    image = np.moveaxis(truth.copy(), axis, 0)
+    image[0, 2:-2, 2:-2] += 0.3  # one channel of three is wrong inside, all of them on the border
+    image[:, :2] = 9
+    image = np.moveaxis(image, 0, axis)
+    options = {"border": 2, "channel_axis": axis}
+    assert metrics.psnr(image, truth, **options) == pytest.approx(-10 * math.log10(0.3**2 / 3))
+    assert metrics.nmse(image, truth, **options) == pytest.approx(0.03 / np.mean(TRUTH[2:-2, 2:-2] ** 2))
+    assert metrics.isnr(image, truth + 1, truth, **options) == pytest.approx(-10 * math.log10(0.03))
+    assert metrics.ssim(truth, truth, **options) == pytest.approx(1)
+
+
+def test_border_of_a_volume_has_six_sides() -> None:
+    volume = np.zeros((5, 6, 7))
+    volume[0], volume[-1] = 1, 1
+    assert metrics.psnr(volume, 0 * volume, border=1) == math.inf
 
 
 def test_ssim_is_that_of_scikit_image() -> None:
@@ -64,6 +84,9 @@ def test_a_restoration_stands_for_its_image() -> None:
     ("call", "message"),
     [
         (lambda: metrics.psnr(TRUTH[1:], TRUTH), r"image has shape \(30, 24\) and truth \(31, 24\)"),
+        (lambda: metrics.isnr(IMAGE, TRUTH[1:], TRUTH), r"blurred has shape \(30, 24\) and truth \(31, 24\)"),
+        (lambda: metrics.psnr(IMAGE * np.nan, TRUTH), "image has 744 values that are NaN"),
+        (lambda: metrics.nmse(IMAGE[..., None], TRUTH[..., None], channel_axis=3), "channel_axis=3 is no axis"),
         (lambda: metrics.psnr(9 * IMAGE, 9 * TRUTH), "give data_range="),
         (lambda: metrics.psnr(IMAGE, TRUTH, data_range=0), "data_range must be greater than 0"),
         (lambda: metrics.psnr(IMAGE, TRUTH, border=12), "border=12 leaves nothing"),

@@ -44,6 +44,13 @@ def test_l_curve_marks_the_lambda_that_was_used(selection: Selection) -> None:
         assert low <= at <= high
 
 
+def test_l_curve_labels_decades_away_from_the_marks(selection: Selection) -> None:
+    labelled = [int(t.get_text().strip("${}").split("{")[1]) for t in plot.l_curve(selection).texts]
+    marked = np.log10([selection.lam, *selection.choices.values()])
+    assert len(labelled) >= 3
+    assert all(np.abs(marked - decade).min() >= 0.5 for decade in labelled)
+
+
 def test_l_curve_draws_into_the_axes_given(selection: Selection) -> None:
     ax = plt.subplots()[1]
     assert plot.l_curve(selection, ax) is ax
@@ -58,6 +65,26 @@ def test_every_rule_has_a_panel_with_its_choice(selection: Selection) -> None:
             selection.choices[r] for r in [rule] if r in selection.choices
         ]
     assert fig.axes[-1].get_xlabel() == r"$\lambda$"
+    used = [rule for ax, rule in zip(fig.axes, selection.criteria, strict=True) if "used" in ax.get_title("left")]
+    assert used == [selection.criterion]
+
+
+def test_rules_without_an_answer_have_no_mark() -> None:
+    flat = restore(np.ones((32, 32)), psf.disk(2)).selection
+    assert flat is not None
+    fig = plot.selection_curves(flat)
+    assert "not defined" in fig.axes[0].texts[0].get_text()
+    assert not any(str(line.get_label()).startswith("chosen") for ax in fig.axes for line in ax.lines)
+    with pytest.raises(ValueError, match="the image does not vary"):
+        plot.l_curve(flat)
+
+
+def test_least_error_has_a_panel() -> None:
+    blurred = simulate.blur(data.camera()[:96, :96] / 255, psf.disk(2))
+    found = restore(blurred, psf.disk(2), method="wiener").selection
+    assert found is not None
+    assert "expected squared error" in plot.selection_curves(found).axes[0].get_title("left")
+    plot.l_curve(found)
 
 
 def test_compare_shows_all_images_on_one_scale_with_one_detail() -> None:
@@ -79,7 +106,18 @@ def test_compare_takes_colours_and_sequences() -> None:
     assert fig.axes[0].images[0].get_array().shape == (512, 512, 3)
 
 
-@pytest.mark.parametrize("size", [(9, 13), (8, 12)])
+@pytest.mark.parametrize("size", [(1, 7), (5, 2)])
+def test_psf_lies_about_its_centre_in_a_square(size: tuple[int, int]) -> None:
+    ax = plot.show_psf(np.full(size, 1 / np.prod(size))).axes[0]
+    west, east, bottom, top = ax.images[0].get_extent()
+    rows, columns = size
+    assert (top, bottom) == (-(rows // 2) - 0.5, rows - rows // 2 - 0.5)
+    assert (west, east) == (-(columns // 2) - 0.5, columns - columns // 2 - 0.5)
+    assert ax.get_xlim() == ax.get_ylim()[::-1]
+    assert ax.images[0].get_clim()[0] == 0
+
+
+@pytest.mark.parametrize("size", [(9, 13), (8, 12), (6, 301)])
 def test_transfer_function_is_mirrored_from_the_half_spectrum(size: tuple[int, int]) -> None:
     """The modulus of a box's transfer function is a product of Dirichlet kernels, known at every frequency shown."""
     h = np.zeros(size)
@@ -104,13 +142,21 @@ def test_an_oblique_motion_leans_as_on_screen() -> None:
 
 
 @pytest.mark.parametrize(
-    ("call", "message"),
+    ("call", "error", "message"),
     [
-        (lambda: plot.compare({}), "images is empty"),
-        (lambda: plot.compare({"stack": np.zeros((4, 5, 6))}), r"stack has shape \(4, 5, 6\)"),
-        (lambda: plot.show_psf(np.ones((3, 3, 3))), "psf must have 2 axes"),
+        (lambda: plot.l_curve(None), TypeError, "selection must be a Selection, not NoneType"),
+        (lambda: plot.selection_curves(None), TypeError, "lam='auto' to have one"),
+        (lambda: plot.compare({}), ValueError, "images is empty"),
+        (lambda: plot.compare({"stack": np.zeros((4, 5, 6))}), ValueError, r"stack has shape \(4, 5, 6\)"),
+        (lambda: plot.compare([np.eye(9)], inset=(1, 2, 3)), ValueError, "inset must be"),
+        (lambda: plot.compare([np.eye(9)], inset=(-1, 0, 3, 3)), ValueError, "does not lie within image 1"),
+        (lambda: plot.compare([np.eye(9)], inset=(0, 7, 3, 3)), ValueError, "which has 9 rows and 9 columns"),
+        (lambda: plot.compare([np.eye(5), np.eye(9)], inset=(3, 3, 5, 5)), ValueError, "within image 1"),
+        (lambda: plot.show_psf(np.ones((3, 3, 3))), ValueError, "psf must have 2 axes"),
+        (lambda: plot.show_psf(np.array([[1.0, -1.0]])), ValueError, "psf sums to zero"),
     ],
 )
-def test_errors(call, message) -> None:
-    with pytest.raises(ValueError, match=message):
+def test_errors(call, error, message) -> None:
+    with pytest.raises(error, match=message):
         call()
+    assert not plt.get_fignums()
