@@ -26,6 +26,7 @@ BOUNDARIES: dict[str, str] = {
     "symmetric": "is mirrored at the frame's edge",
     "edge": "continues with the values at the frame's edge",
     "taper": "goes smoothly from one edge to the opposite one, blurred like the rest",
+    "free": "is unknown: only the observed pixels count",
 }
 
 _MARGIN = 24  # pixels beyond the PSF's size: the penalty would glue opposite edges together without them
@@ -35,7 +36,7 @@ def grid_shape(shape: Sequence[int], psf_shape: Sequence[int], boundary: str) ->
     """Shape of the periodic grid on which the frame is restored.
 
     "periodic" keeps the frame, "symmetric" doubles every axis (a mirrored scene repeats after twice its length),
-    "zero" adds the PSF's size less one, "edge" and "taper" add the PSF's size and 24 pixels; the last three are
+    "zero" adds the PSF's size less one, "edge", "taper" and "free" add the PSF's size and 24 pixels; these four are
     rounded up to good transform lengths.
     """
     check_choice(boundary, BOUNDARIES, "boundary")
@@ -70,7 +71,8 @@ def extend(
     array (..., *grid)
         "zero": zeros in the gap. "symmetric", "edge": mirrored or repeated edge values, half of the gap from
         either side. "taper": a linear ramp across the gap, axis by axis, convolved with the PSF; so the gap is
-        as smooth as a blurred scene, and the filter finds no edge there that no scene could have made.
+        as smooth as a blurred scene, and the filter finds no edge there that no scene could have made. "free": the
+        ramp alone, from which `free.System` starts.
     """
     check_choice(boundary, BOUNDARIES, "boundary")
     first = image.ndim - len(grid)
@@ -82,7 +84,7 @@ def extend(
         return out
     out = image
     for axis, size in enumerate(grid, start=first):
-        out = _ramp(out, axis, size) if boundary == "taper" else _repeat(out, axis, size, boundary)
+        out = _ramp(out, axis, size) if boundary in ("taper", "free") else _repeat(out, axis, size, boundary)
     if boundary == "taper":
         if transfer is None:
             raise ValueError("boundary='taper' needs transfer=, the PSF's transfer function on the grid")

@@ -6,24 +6,38 @@ A `Stage` is a PSF on a grid: it takes images to spectra and back. A `Plan` is a
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from lsdeblur import _fft, filters, selection
+from lsdeblur import _fft, filters, free, selection
 from lsdeblur._methods import Problem, Solution, check_options
+from lsdeblur._results import Selection
 from lsdeblur._validate import as_float_array, check_choice, check_non_negative, check_positive
 from lsdeblur.boundary import crop, extend, grid_shape
-from lsdeblur.errors import ParameterChoiceError
+from lsdeblur.errors import ConvergenceWarning, LambdaAtBoundaryWarning, ParameterChoiceError
 from lsdeblur.noise import estimate_noise_std
-from lsdeblur.spectrum import Bins, Penalty, Spectra, penalty_symbol, power_spectrum, transfer_function
+from lsdeblur.spectrum import Bins, Curves, Penalty, Spectra, penalty_symbol, power_spectrum, transfer_function
 
 __all__ = ["Plan", "Stage", "inverse", "make_plan", "tikhonov", "wiener"]
 
 Array = npt.NDArray[Any]
+#: a gain G and, under a free boundary, what it leaves of the data, 1 - H G
+Filter = tuple[Array, Array | None]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Forward:
+    """Extended data (channels, *grid), their half spectrum, and how the extension was reached."""
+
+    data: Array
+    spectrum: Array
+    n_iter: int = 1
+    converged: bool = True
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,14 +67,37 @@ class Stage:
         grid = grid_shape(shape, psf.shape[-len(shape) :], boundary)
         return cls(transfer_function(psf, grid, workers=workers), tuple(shape), grid, boundary, spacing, workers)
 
-    def forward(self, image: Array) -> Array:
-        """Half spectrum of the image (..., *shape), extended to the grid."""
-        extended = extend(image, self.grid, self.boundary, self.H, self.workers)
-        return _fft.rfftn(extended, len(self.grid), self.workers)
+    def extend(self, image: Array) -> Array:
+        """The image (..., *shape) on the grid; under a free boundary a first guess."""
+        return extend(image, self.grid, self.boundary, self.H, self.workers)
+
+    def transform(self, data: Array) -> Array:
+        """Half spectrum of extended data (..., *grid)."""
+        return _fft.rfftn(data, len(self.grid), self.workers)
+
+    def forward(self, data: Array, rest: Array | None) -> Forward:
+        """Half spectrum of extended data (channels, *grid), settled for a filter that leaves `rest` of them."""
+        if rest is None or not np.any(rest):
+            return Forward(data, self.transform(data))
+        Q = np.broadcast_to(rest, (len(self.H), *rest.shape[-len(self.grid) :]))
+        found = free.extend(Q, data, self.shape, workers=self.workers)
+        converged, n_iter = all(x.converged for x in found), max(x.n_iter for x in found)
+        if not converged:
+            warnings.warn(
+                f"the free boundary was not settled after {n_iter} iterations; a larger lam converges sooner",
+                ConvergenceWarning,
+                stacklevel=2,
+            )
+        return Forward(np.stack([x.data for x in found]), np.stack([x.spectrum for x in found]), n_iter, converged)
 
     def backward(self, spectrum: Array) -> Array:
         """The frame (..., *shape) of a half spectrum, which may be overwritten."""
         return np.ascontiguousarray(crop(_fft.irfftn(spectrum, self.grid, self.workers), self.shape))
+
+    @property
+    def free(self) -> bool:
+        """Whether the pixels beyond the frame are unknowns."""
+        return self.boundary == "free"
 
     @property
     def noisy_share(self) -> float:
@@ -76,11 +113,13 @@ class Stage:
 class Plan:
     """A direct restoration with everything fixed but the image: ``plan(image)`` costs one FFT and its inverse.
 
-    `gain` (..., *half grid) is what multiplies the spectrum, on the grid of `stage`.
+    `gain` (..., *half grid) is what multiplies the spectrum, on the grid of `stage`. Under a free boundary `system` holds
+    the equations of the pixels beyond the frame, and an image costs two transforms more for each iteration.
     """
 
     stage: Stage
     gain: Array
+    system: free.System | None = None
 
     def __call__(self, image: npt.ArrayLike) -> Array:
         """Restore `image` (..., *shape) in the plan's precision; leading axes (channels, frames) share the gain."""
@@ -90,7 +129,12 @@ class Plan:
             raise ValueError(
                 f"image has shape {g.shape}, but this plan is for images of shape {shape}: make another plan"
             )
-        return self.stage.backward(self.gain * self.stage.forward(g))
+        data = self.stage.extend(g)
+        if self.system is None:
+            return self.stage.backward(self.gain * self.stage.transform(data))
+        frames = data.reshape(-1, *self.stage.grid)
+        restored = [self.stage.backward(self.gain * self.system.solve(y).spectrum) for y in frames]
+        return np.stack(restored).reshape(g.shape)
 
     def reach(self, tol: float = 1e-2) -> tuple[int, ...]:
         """Distance per axis, in pixels, beyond which the gain's impulse response never exceeds `tol` times its peak.
@@ -105,9 +149,12 @@ class Plan:
 
 def make_plan(stage: Stage, method: str, **options: Any) -> Plan:
     """A plan of the method `method` ("inverse", "wiener" or "tikhonov"); the options are those of its gain."""
-    gain = _GAINS[check_choice(method, _GAINS, "method")]
+    gain = _FILTERS[check_choice(method, _FILTERS, "method")]
     check_options(gain, options, f"plan(method={method!r})")
-    return Plan(stage, gain(stage, **options))
+    G, rest = gain(stage, **options)
+    if rest is None or not np.any(rest):
+        return Plan(stage, G)
+    return Plan(stage, G, free.System.of(rest, stage.shape, stage.grid, stage.workers))
 
 
 def inverse(problem: Problem, *, threshold: float = 0.1) -> Solution:
@@ -119,8 +166,10 @@ def inverse(problem: Problem, *, threshold: float = 0.1) -> Solution:
     threshold : float >= 0
         Relative to the PSF's sum. 0 asks for the plain inverse, which amplifies noise without bound.
     """
-    plan = make_plan(Stage.of(problem), "inverse", threshold=threshold)
-    return Solution(plan(problem.image), message=f"inverted where |H| > {threshold:g} |H(0)|")
+    stage = Stage.of(problem)
+    message = f"inverted where |H| > {threshold:g} |H(0)|"
+    gain, rest = _inverse_filter(stage, threshold=threshold)
+    return _solution(stage, gain, stage.forward(stage.extend(problem.image), rest), message=message)
 
 
 def wiener(
@@ -158,8 +207,9 @@ def wiener(
         return _regularised(problem, stage, _all_but_mean(stage), nsr, "nsr", noise_std, safety)
     if nsr != "auto":
         raise ValueError("give either nsr= or noise_power= and signal_power=, not both")
-    plan = make_plan(stage, "wiener", noise_power=noise_power, signal_power=signal_power)
-    return Solution(plan(problem.image), noise_std=noise_std, message="noise and signal power were given")
+    gain, rest = _wiener_filter(stage, noise_power=noise_power, signal_power=signal_power)
+    forward = stage.forward(stage.extend(problem.image), rest)
+    return _solution(stage, gain, forward, noise_std=noise_std, message="noise and signal power were given")
 
 
 def tikhonov(
@@ -170,6 +220,7 @@ def tikhonov(
     tau: float = 0.1,
     noise_std: float | None = None,
     safety: float = 1.0,
+    effort: str = "fast",
 ) -> Solution:
     """Tikhonov's least squares, the minimiser of ``||h * f - g||^2 + lam <f, P f>``: ``G = conj(H) / (|H|^2 + lam P)``.
 
@@ -188,61 +239,123 @@ def tikhonov(
         Noise standard deviation, for the rules "discrepancy" and "sure"; estimated where they need it.
     safety : float > 0
         Factor on the noise power for "discrepancy".
+    effort : str
+        How lambda is chosen under a free boundary. "fast": from the spectra of the extended image, after one
+        iteration. "accurate": from the exact curves, solved at three or more lambdas; some three times the cost.
     """
     stage = Stage.of(problem)
-    return _regularised(problem, stage, stage.penalty(penalty, tau), lam, "lam", noise_std, safety)
+    check_choice(effort, ("fast", "accurate"), "effort")
+    return _regularised(problem, stage, stage.penalty(penalty, tau), lam, "lam", noise_std, safety, effort)
 
 
 def _regularised(
-    problem: Problem, stage: Stage, P: Array, strength: Any, name: str, noise_std: float | None, safety: float
-) -> Solution:
-    """Least squares with penalty P and a strength that is given, or chosen from the curves of the same spectra."""
+    problem: Problem, stage: Stage, P: Array, strength: Any, name: str, noise_std: float | None, safety: float,
+    effort: str = "fast",
+) -> Solution:  # fmt: skip
+    """Least squares with penalty P and a strength that is given, or chosen from the curves of the same data."""
     noise_std = None if noise_std is None else check_positive(noise_std, "noise_std")
     if isinstance(strength, str):
         check_choice(strength, ("auto", *selection.RULES), name)
     else:
         strength = check_non_negative(strength, name)
-    Y = stage.forward(problem.image)
-    if not isinstance(strength, str):
-        image = stage.backward(_least_squares(stage, P, strength) * Y)
-        return Solution(image, lam=strength, noise_std=noise_std, message=f"{name} was given")
-    if noise_std is None and strength in selection.NEED_NOISE:
-        noise_std = _noise_level(problem)
-    bins = _bins(stage, P, Y)
+    data = stage.extend(problem.image)
+    chosen, message = None, f"{name} was given"
+    if isinstance(strength, str):
+        if noise_std is None and strength in selection.NEED_NOISE:
+            noise_std = _noise_level(problem)
+        chosen, message, data = _choose(stage, P, data, strength, noise_std, safety, effort)
+    lam = chosen.lam if chosen else strength
+    gain, rest = _least_squares(stage, P, lam)
+    forward = stage.forward(data, rest)
+    if chosen and noise_std is None:
+        noise_std = _residual_noise(stage, P, forward.spectrum, chosen)
+    return _solution(stage, gain, forward, lam=lam, selection=chosen, noise_std=noise_std, message=message)
+
+
+def _choose(
+    stage: Stage, P: Array, data: Array, rule: str, noise_std: float | None, safety: float, effort: str = "fast"
+) -> tuple[Selection, str, Array]:
+    """Lambda by a rule from the spectra of the extended data, a sentence about it, and the data, better extended.
+
+    Under a free boundary the first guess of the extension gives a first lambda, one iteration at that lambda a better
+    extension, and its spectra the final lambda: the second differs little from that of the converged extension.
+    """
     thinned = None if noise_std is None else noise_std * stage.noisy_share**0.5
-    chosen, message = selection.select(bins.curves(bins.lambdas()), strength, noise_std=thinned, safety=safety)
-    noise_std = noise_std or _residual_noise(stage, P, Y, chosen.lam, bins)
-    image = stage.backward(_least_squares(stage, P, chosen.lam) * Y)
-    return Solution(image, lam=chosen.lam, selection=chosen, noise_std=noise_std, message=message)
+
+    def by(rule: str) -> tuple[Selection, str]:
+        bins = _bins(stage, P, stage.transform(data))
+        return selection.select(bins.curves(bins.lambdas()), rule, noise_std=thinned, safety=safety)
+
+    if not stage.free:
+        return *by(rule), data
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", LambdaAtBoundaryWarning)
+        first, _ = by("auto")
+    Q = filters.tikhonov_rest(stage.H, P, first.lam)
+    data = np.stack([x.data for x in free.extend(Q, data, stage.shape, max_iter=1, workers=stage.workers)])
+    chosen, message = by(rule)
+    if effort == "fast":
+        return chosen, message, data
+    exact, data = _bracketed(stage, P, chosen.lam, data)
+    better, message = selection.select(exact, rule, noise_std=noise_std, safety=safety)
+    return replace(chosen, lam=better.lam, criterion=better.criterion, choices=better.choices), message, data
+
+
+def _bracketed(stage: Stage, P: Array, lam: float, data: Array) -> tuple[Curves, Array]:
+    """The exact problem's curves half a decade apart around `lam`, as far as GCV and evidence need them."""
+    exact, data = free.curves(filters.power(stage.H), P, [lam, 10**0.5 * lam, 10**-0.5 * lam], data, stage.shape)
+    for _ in range(6):
+        step = selection.uphill(exact)
+        if step == 0:
+            break
+        beyond = (exact.lams[0] if step < 0 else exact.lams[-1]) * 10 ** (0.5 * step)
+        more, data = free.curves(filters.power(stage.H), P, [beyond], data, stage.shape)
+        exact = exact.joined(more)
+    return exact, data
 
 
 def _wiener_auto(problem: Problem, stage: Stage, noise_std: float | None) -> Solution:
     """Wiener's filter with the constant ratio of least expected error, for spectra fitted to the data."""
-    Y = stage.forward(problem.image)
     P, flat = stage.penalty("laplacian+gradient"), _all_but_mean(stage)
-    bins = _bins(stage, P, Y)
-    fitted, message = selection.select(bins.curves(bins.lambdas()), "auto")
-    estimated = _residual_noise(stage, P, Y, fitted.lam, bins)
+    fitted, message, data = _choose(stage, P, stage.extend(problem.image), "auto", None, 1.0)
+    _, rest = _least_squares(stage, P, fitted.lam)
+    forward = stage.forward(data, rest)
+    estimated = _residual_noise(stage, P, forward.spectrum, fitted)
     noise_std = estimated if noise_std is None else check_positive(noise_std, "noise_std")
     P[_mean(stage)] = np.inf  # the mean takes no part
     amplitude = estimated * np.sqrt(math.prod(stage.grid) * stage.noisy_share / fitted.lam / P)
-    signal, data = (_bins(stage, flat, y) for y in (np.broadcast_to(amplitude, Y.shape), Y))
-    chosen = selection.least_error(signal, data.curves(data.lambdas()), noise_std**2 * stage.noisy_share)
-    image = stage.backward(_least_squares(stage, flat, chosen.lam) * Y)
+    Y = forward.spectrum
+    signal, observed = (_bins(stage, flat, y) for y in (np.broadcast_to(amplitude, Y.shape), Y))
+    chosen = selection.least_error(signal, observed.curves(observed.lambdas()), noise_std**2 * stage.noisy_share)
     message = f"nsr {chosen.lam:.3g} has the least expected error for the spectra fitted with {message}"
-    return Solution(image, lam=chosen.lam, selection=chosen, noise_std=noise_std, message=message)
+    gain, rest = _least_squares(stage, flat, chosen.lam)
+    return _solution(
+        stage,
+        gain,
+        stage.forward(forward.data, rest),
+        lam=chosen.lam,
+        selection=chosen,
+        noise_std=noise_std,
+        message=message,
+    )
 
 
-def _residual_noise(stage: Stage, P: Array, Y: Array, lam: float, bins: Bins) -> float:
+def _solution(stage: Stage, gain: Array, forward: Forward, **fields: Any) -> Solution:
+    image = stage.backward(gain * forward.spectrum)
+    return Solution(image, n_iter=forward.n_iter, converged=forward.converged, **fields)
+
+
+def _residual_noise(stage: Stage, P: Array, Y: Array, chosen: Selection) -> float:
     """Noise level from the residual inside the frame, where the boundary made nothing up.
 
     ``sqrt(R / (n - D))`` with the residual R of the frame's n pixels and their part D of the degrees of freedom.
     Source: Wahba (1983), J. R. Stat. Soc. B 45, 133-150, doi:10.1111/j.2517-6161.1983.tb01239.x.
     """
-    residual = stage.backward((1 - stage.H * _least_squares(stage, P, lam)) * Y)
-    curves = bins.curves(lam)
-    kept = 1 - float(curves.dof[0]) / curves.n_obs
-    return math.sqrt(float(np.mean(residual**2, dtype=np.float64)) / max(kept, 1e-12))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        rest = filters.tikhonov_rest(stage.H, P, chosen.lam)
+    residual = stage.backward(_defined(rest, "the PSF's transfer function and lam times the penalty") * Y)
+    dof = float(np.interp(math.log(chosen.lam), np.log(chosen.lams), chosen.dof))
+    return math.sqrt(float(np.mean(residual**2, dtype=np.float64)) / max(1 - dof / chosen.n_obs, 1e-12))
 
 
 def _bins(stage: Stage, P: Array, Y: Array) -> Bins:
@@ -274,18 +387,24 @@ def _mean(stage: Stage) -> tuple[Any, ...]:
     return (..., *(0,) * len(stage.grid))
 
 
-def _least_squares(stage: Stage, P: Array, lam: float) -> Array:
+def _least_squares(stage: Stage, P: Array, lam: float) -> Filter:
     with np.errstate(divide="ignore", invalid="ignore"):
         gain = filters.tikhonov(stage.H, P, lam)
-    return _defined(gain, "the PSF's transfer function and lam times the penalty")
+        rest = filters.tikhonov_rest(stage.H, P, lam) if stage.free else None
+    return _defined(gain, "the PSF's transfer function and lam times the penalty"), rest
 
 
-def _inverse_gain(stage: Stage, *, threshold: float = 0.1) -> Array:
+def _inverse_filter(stage: Stage, *, threshold: float = 0.1) -> Filter:
     dc = float(np.abs(stage.H[_mean(stage)]).max())
-    return filters.inverse(stage.H, check_non_negative(threshold, "threshold") * dc)
+    gain = filters.inverse(stage.H, check_non_negative(threshold, "threshold") * dc)
+    # The free boundary's system must not be singular where everything is kept: a thousandth stands in for nothing.
+    rest = np.where(gain == 0, 1, 1e-3).astype(gain.real.dtype) if stage.free and not gain.all() else None
+    return gain, rest
 
 
-def _wiener_gain(stage: Stage, *, nsr: float | None = None, noise_power: Any = None, signal_power: Any = None) -> Array:
+def _wiener_filter(
+    stage: Stage, *, nsr: float | None = None, noise_power: Any = None, signal_power: Any = None
+) -> Filter:
     if nsr is not None and (noise_power is not None or signal_power is not None):
         raise ValueError("give either nsr= or noise_power= and signal_power=, not both")
     if nsr is not None:
@@ -297,13 +416,16 @@ def _wiener_gain(stage: Stage, *, nsr: float | None = None, noise_power: Any = N
     S = power_spectrum(signal_power, stage.grid, "signal_power", dtype)
     with np.errstate(divide="ignore", invalid="ignore"):
         gain = filters.wiener(stage.H, N, S)
+        rest = np.asarray(filters.wiener_rest(stage.H, N, S)) if stage.free else None
     gain[_mean(stage)] = 1 / stage.H[_mean(stage)]
-    return _defined(gain, "noise_power and signal_power |H|^2")
+    if rest is not None:
+        rest[_mean(stage)] = 0
+    return _defined(gain, "noise_power and signal_power |H|^2"), rest
 
 
-def _tikhonov_gain(
+def _tikhonov_filter(
     stage: Stage, *, lam: float | None = None, penalty: Penalty = "laplacian+gradient", tau: float = 0.1
-) -> Array:
+) -> Filter:
     if lam is None:
         raise TypeError("a tikhonov plan needs lam=, a number: for example the .lam of a first restore(...)")
     return _least_squares(stage, stage.penalty(penalty, tau), check_non_negative(lam, "lam"))
@@ -320,5 +442,9 @@ def _defined(gain: Array, what: str) -> Array:
     return gain
 
 
-#: method -> its gain on a stage; the keyword-only arguments are the options of `plan`
-_GAINS: dict[str, Callable[..., Array]] = {"inverse": _inverse_gain, "wiener": _wiener_gain, "tikhonov": _tikhonov_gain}
+#: method -> its filter on a stage; the keyword-only arguments are the options of `plan`
+_FILTERS: dict[str, Callable[..., Filter]] = {
+    "inverse": _inverse_filter,
+    "wiener": _wiener_filter,
+    "tikhonov": _tikhonov_filter,
+}

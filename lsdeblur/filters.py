@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["inverse", "power", "tikhonov", "wiener"]
+__all__ = ["inverse", "power", "tikhonov", "tikhonov_rest", "wiener", "wiener_rest"]
 
 
 def power(H: Any) -> Any:
@@ -42,3 +42,13 @@ def tikhonov(H: Any, P: Any, lam: float) -> Any:
     Comput. C-22, 805-812, doi:10.1109/TC.1973.5009169, eq. 28 (there with gamma = lam).
     """
     return H.conj() / (power(H) + lam * P)
+
+
+def tikhonov_rest(H: Any, P: Any, lam: float) -> Any:
+    """What Tikhonov's filter leaves of the data, ``Q = 1 - H G = lam P / (|H|^2 + lam P)``."""
+    return lam * P / (power(H) + lam * P)
+
+
+def wiener_rest(H: Any, noise: Any, signal: Any) -> Any:
+    """What Wiener's filter leaves of the data, ``Q = 1 - H G = N / (|H|^2 S + N)``."""
+    return noise / (power(H) * signal + noise)

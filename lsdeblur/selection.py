@@ -137,6 +137,15 @@ def auto(curves: Curves, *, noise_std: float | None = None, safety: float = 1.0)
     return _selection(curves, rule, lam, criteria, choices, at_boundary=True), message
 
 
+def uphill(curves: Curves) -> int:
+    """Which way evidence or GCV still falls at an end of the range: -1, 1, or 0 when both have turned."""
+    for rule in AUTO_CHAIN[0]:
+        i = int(np.argmin(RULES[rule](curves, 0.0, 1.0)))
+        if i in (0, len(curves.lams) - 1):
+            return -1 if i == 0 else 1
+    return 0
+
+
 def least_error(bins: Bins, curves: Curves, noise_power: float) -> Selection:
     """The strength of a penalty with the least expected error, for a known signal spectrum.
 

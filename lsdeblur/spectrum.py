@@ -185,6 +185,13 @@ class Curves:
     n_obs: float
     n_seen: float
 
+    def joined(self, other: Curves) -> Curves:
+        """Both curves' lambdas together, in order."""
+        names = ("lams", "residual", "seminorm", "slope", "dof", "logdet")
+        order = np.argsort(np.concatenate([self.lams, other.lams]))
+        both = {name: np.concatenate([getattr(self, name), getattr(other, name)])[order] for name in names}
+        return Curves(**both, n_obs=self.n_obs, n_seen=self.n_seen)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Bins:

@@ -1,0 +1,287 @@
+"""Free boundaries: the data extended beyond the frame so that the plain periodic filter is exact inside it.
+
+The observed image is ``g = M (h * f) + n``: the scene f goes on beyond the frame, and M keeps the observed pixels. The
+minimiser of ``||M (h * f) - g||^2 + lam <f, P f>`` is found without f. For any extension y of g to the periodic grid
+the best f is the ordinary gain, ``conj(H) Y / (|H|^2 + lam P)``, and the cost that remains is
+
+    J = <Y, Q Y>,    Q = lam P / (|H|^2 + lam P)                                                            (1)
+
+so the unknown strip u of y, all pixels outside the frame, solves ``Q_uu u = -Q_ug g``. The strip is one band across the
+grid per axis. Q restricted to one band is a block of Toeplitz matrices in the frequencies along the band, inverted
+exactly (Levinson's recursion; Gohberg & Semencul 1972). The sum of the bands' inverses preconditions conjugate
+gradients (additive Schwarz), which then need a few iterations of two transforms of the grid each.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from lsdeblur import _fft
+from lsdeblur.boundary import crop
+from lsdeblur.spectrum import Curves, hermitian_weights
+
+__all__ = ["Band", "Extension", "System", "curves", "extend"]
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Band:
+    """Inverse of Q on the band of pixels beyond the frame's end along one axis.
+
+    Attributes
+    ----------
+    axis, width : int
+        The band's axis, and the number of unknown pixels along it.
+    lags : complex array (width, *half spectrum of the other axes)
+        Toeplitz matrices ``T[i, j] = lags[i - j]`` of Q, one per frequency along the band.
+    first : complex array (width, ...)
+        First columns of their inverses; by the formula of Gohberg and Semencul they determine the inverses.
+    logdet : array (...)
+        Logarithms of their determinants.
+    """
+
+    axis: int
+    width: int
+    lags: Array
+    first: Array
+    logdet: Array
+
+    @classmethod
+    def of(cls, Q: Array, grid: Sequence[int], axis: int, width: int, dtype: npt.DTypeLike) -> Band:
+        """From the symbol Q on the half spectrum; computed in float64 and kept in the complex `dtype`."""
+        lags = band_lags(Q, grid, axis, width)
+        first, logdet = levinson(lags)
+        return cls(axis, width, lags, first.astype(dtype), logdet)
+
+    def solve(self, r: Array, workers: int | None) -> Array:
+        """The band's inverse applied to the band's part of `r` (*grid); returns that part, its axis first."""
+        part = np.moveaxis(r, self.axis, 0)[-self.width :]
+        rows = part.shape[1:]
+        V = _fft.rfftn(part, part.ndim - 1, workers)
+        return _fft.irfftn(inverse_times(self.first, V, workers), rows, workers)
+
+    def diagonal_sums(self) -> Array:
+        """Sums along the diagonals of the inverses, ``D[d] = sum_j inverse[j + d, j]`` (width, ...)."""
+        b = self.width
+        n = _fft.good_size(2 * b)
+        p = np.arange(b).reshape(-1, *[1] * (self.first.ndim - 1))
+
+        def sums(v: Array) -> Array:
+            V = _fft.fft(v, n)
+            plain, weighted = (_fft.ifft(V * np.conj(W))[:b] for W in (V, _fft.fft(p * v, n)))
+            return (b - p) * plain - weighted
+
+        return (sums(self.first) - sums(_shifted(self.first))) / self.first[:1].real
+
+
+def band_lags(Q: Array, grid: Sequence[int], axis: int, width: int) -> Array:
+    """Entries of Q's Toeplitz blocks on a band: lags 0 .. width - 1 along `axis`, half spectrum along the other axes.
+
+    Q (*half grid) is real and even, so its kernel along one axis is the conjugate of a transform of a real array.
+    """
+    last = len(grid) - 1
+    if axis == last and last > 0:  # the half spectrum moves to another axis, for this one is needed whole
+        mirrored = np.roll(np.flip(Q, range(last)), 1, range(last))[..., (grid[-1] - 1) // 2 : 0 : -1]
+        Q = np.concatenate([Q, mirrored], axis=-1)
+        Q = Q[(..., slice(grid[-2] // 2 + 1), slice(None))]
+    rows = np.moveaxis(Q, axis, 0).astype(np.float64)
+    return np.conj(_fft.rfft(rows)[:width]) / grid[axis]
+
+
+def levinson(lags: Array) -> tuple[Array, Array]:
+    """First columns of the inverses, and log-determinants, of the Hermitian Toeplitz matrices ``T[i, j] = lags[i - j]``.
+
+    `lags` (b, ...) holds many matrices at once. Source: Levinson (1946), doi:10.1002/sapm1946251261; Durbin's form.
+    """
+    a = np.zeros_like(lags)
+    a[0] = 1
+    error = lags[0].real.copy()
+    logdet = np.log(error)
+    for m in range(1, len(lags)):
+        reflection = -np.einsum("j...,j...->...", lags[m:0:-1], a[:m]) / error
+        a[1 : m + 1] += reflection * np.conj(a[m - 1 :: -1] if m > 1 else a[:1])
+        error = error * (1 - (reflection.real**2 + reflection.imag**2))
+        logdet += np.log(error)
+    return a / error, logdet
+
+
+def inverse_times(first: Array, v: Array, workers: int | None = None) -> Array:
+    """``T^-1 v`` along axis 0, for the Toeplitz matrices whose inverses' first columns are `first` (b, ...).
+
+    ``T^-1 = (L(x) L(x)^H - L(y) L(y)^H) / x[0]`` with lower triangular Toeplitz matrices L of x = first and of
+    y = (0, conj x[b-1], ..., conj x[1]). Source: Gohberg & Semencul (1972), Mat. Issled. 7, 201-223.
+    """
+    b = len(first)
+    n = _fft.good_size(2 * b - 1)
+    V = _fft.fft(v, n, workers)
+
+    def squared(column: Array) -> Array:
+        L = _fft.fft(column, n, workers)
+        return L * _fft.fft(_fft.ifft(np.conj(L) * V, workers)[:b], n, workers)
+
+    return _fft.ifft(squared(first) - squared(_shifted(first)), workers)[:b] / first[:1].real
+
+
+def _shifted(x: Array) -> Array:
+    return np.concatenate([np.zeros_like(x[:1]), np.conj(x[:0:-1])])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Extension:
+    """An image extended to the grid, and what equation (1) says of it.
+
+    `data` (*grid) with its half `spectrum`; `objective` is J, `residual` the squared norm ``||M (h * f) - g||^2`` of
+    the f that it gives.
+    """
+
+    data: Array
+    spectrum: Array
+    objective: float
+    residual: float
+    n_iter: int
+    converged: bool
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class System:
+    """The equations ``Q_uu u = -Q_ug g`` of the strip outside a frame of `shape` on a `grid`, and their preconditioner."""
+
+    Q: Array
+    shape: tuple[int, ...]
+    grid: tuple[int, ...]
+    bands: tuple[Band, ...]
+    workers: int | None = None
+
+    @classmethod
+    def of(cls, Q: Array, shape: Sequence[int], grid: Sequence[int], workers: int | None = None) -> System:
+        """For the symbol Q on the half spectrum, in the precision in which to work."""
+        dtype = np.result_type(Q.dtype, np.complex64)
+        gaps = [(axis, n - m) for axis, (n, m) in enumerate(zip(grid, shape, strict=True)) if n > m]
+        bands = tuple(Band.of(Q, grid, axis, gap, dtype) for axis, gap in gaps)
+        return cls(Q, tuple(shape), tuple(grid), bands, workers)
+
+    def solve(self, start: Array, *, tol: float = 1e-4, max_iter: int = 50) -> Extension:
+        """Conjugate gradients from an extension `start` (*grid), until a step lowers J by less than ``tol * J``.
+
+        Each iteration costs two transforms of the grid and two of every band.
+        """
+        ndim = len(self.grid)
+        y, Y = start.copy(), _fft.rfftn(start, ndim, self.workers)
+        full = self._filtered(Y)
+        J, p, rz = self._energy(Y), np.zeros_like(y), 1.0
+        converged, n_iter = not self.bands, 0
+        while not converged and n_iter < max_iter:
+            n_iter += 1
+            z = self._precondition(full)
+            previous, rz = rz, -_inner(full, z)
+            p *= rz / previous if n_iter > 1 else 0.0
+            p += z
+            P = _fft.rfftn(p, ndim, self.workers)
+            curvature = self._energy(P)
+            if not (rz > 0 and curvature > 0):  # nothing is left to gain: the residual is rounding
+                converged = True
+                break
+            step = rz / curvature
+            y += step * p
+            Y += step * P
+            full += step * self._filtered(P)
+            J -= step * rz
+            converged = step * rz <= tol * J
+        frame = crop(full, self.shape)
+        return Extension(y, Y, J, _inner(frame, frame), n_iter, converged)
+
+    def log_determinant(self) -> float:
+        """``log det Q_uu`` from the bands' determinants, each pixel that lies in several bands shared between them."""
+        return sum(self._share(band) * float(np.sum(self._weights(band) * band.logdet)) for band in self.bands)
+
+    def trace(self, symbol: Array) -> float:
+        """``tr(Q_uu^-1 [symbol]_uu)`` from the bands' inverses, shared in the same way."""
+        total = 0.0
+        for band in self.bands:
+            lags, sums = band_lags(symbol, self.grid, band.axis, band.width), band.diagonal_sums()
+            products = (sums * np.conj(lags)).real
+            total += self._share(band) * float(np.sum(self._weights(band) * (2 * products.sum(axis=0) - products[0])))
+        return total
+
+    def _weights(self, band: Band) -> Array:
+        return hermitian_weights([n for axis, n in enumerate(self.grid) if axis != band.axis] or [1])
+
+    def _share(self, band: Band) -> float:
+        """Mean of 1 / (number of bands that a pixel lies in) over the pixels of a band."""
+        gaps = [1 - m / n for axis, (m, n) in enumerate(zip(self.shape, self.grid, strict=True)) if axis != band.axis]
+        mean = 0.0
+        for inside in itertools.product((False, True), repeat=len(gaps)):
+            probability = math.prod(gap if i else 1 - gap for i, gap in zip(inside, gaps, strict=True))
+            mean += probability / (1 + sum(inside))
+        return mean
+
+    def _filtered(self, Y: Array) -> Array:
+        return _fft.irfftn(self.Q * Y, self.grid, self.workers)
+
+    def _energy(self, Y: Array) -> float:
+        """``<y, Q y>`` by Parseval's equation."""
+        power = (Y.real**2 + Y.imag**2) * self.Q
+        columns = power.reshape(-1, power.shape[-1]).sum(axis=0, dtype=np.float64)
+        return float(hermitian_weights(self.grid) @ columns) / math.prod(self.grid)
+
+    def _precondition(self, full: Array) -> Array:
+        """The bands' inverses applied to the residual, ``-full`` outside the frame, and summed."""
+        r = -full
+        crop(r, self.shape)[...] = 0
+        z = np.zeros_like(r)
+        for band in self.bands:
+            np.moveaxis(z, band.axis, 0)[-band.width :] += band.solve(r, self.workers)
+        return z
+
+
+def _inner(a: Array, b: Array) -> float:
+    return float(np.sum(a * b, dtype=np.float64))
+
+
+def extend(
+    Q: Array, data: Array, shape: Sequence[int], *, tol: float = 1e-4, max_iter: int = 50, workers: int | None = None
+) -> list[Extension]:
+    """Each channel of `data` (channels, *grid), whose frame of `shape` was observed, extended for the symbol Q.
+
+    Q (1 or channels, *half grid) of one PSF or of one a channel. Where it is zero everywhere, any extension will do.
+    """
+    grid = data.shape[1:]
+    systems = [System.of(q, shape, grid, workers) for q in Q]
+    return [systems[c % len(systems)].solve(y, tol=tol, max_iter=max_iter) for c, y in enumerate(data)]
+
+
+def curves(
+    power: Array, P: Array, lams: Sequence[float], data: Array, shape: Sequence[int], workers: int | None = None
+) -> tuple[Curves, Array]:
+    """The exact problem's curves at a few `lams`, solved in the order given, and the last extension.
+
+    With ``S = (I + M H (lam P)^-1 H^T M^T)^-1``: residual R and J from the solution, seminorm ``(J - R) / lam``, dof
+    ``n - tr S``, and the log-determinant of S^-1; both from the bands' inverses, which stand in for that of Q_uu. The
+    slope is differentiated numerically.
+    """
+    grid, n = data.shape[1:], len(data) * math.prod(shape)
+    weights = hermitian_weights(grid)
+    rows = []
+    for lam in lams:
+        Q = lam * P / (power + lam * P)
+        systems = [System.of(q, shape, grid, workers) for q in Q]
+        found = [systems[c % len(systems)].solve(y) for c, y in enumerate(data)]
+        data = np.stack([x.data for x in found])
+        objective, residual = sum(x.objective for x in found), sum(x.residual for x in found)
+        dof = logdet = 0.0
+        for system, q in zip(systems, Q.astype(np.float64), strict=True):
+            dof += float(np.sum(weights * (1 - q))) - system.trace(q * (1 - q))
+            logdet += system.log_determinant() - float(np.sum(weights * np.log(np.where(q > 0, q, 1))))
+        share = len(data) / len(systems)
+        rows.append((lam, residual, (objective - residual) / lam, share * dof, share * logdet))
+    lam, residual, seminorm, dof, logdet = np.array(sorted(rows)).T
+    slope = np.gradient(seminorm, np.log(lam)) / lam if len(lam) > 1 else np.zeros_like(lam)
+    return Curves(lam, residual, seminorm, slope, dof, logdet, n_obs=n, n_seen=n - len(data)), data
