@@ -28,8 +28,9 @@ format: $(READY)  ## apply what ruff can repair
 	$(PY) -m ruff check --fix
 	$(PY) -m ruff format
 
-bench: $(READY)  ## run every script of benchmarks/
-	@set -e; for script in benchmarks/[!_]*.py; do echo "== $$script"; $(PY) "$$script"; done
+bench: $(READY)  ## run the benchmarks (DATA=folder adds the one on real photographs)
+	$(PY) benchmarks/selection.py
+	$(if $(DATA),$(PY) benchmarks/quality.py --data $(DATA))
 
 clean:  ## remove caches, built files and demo-output/
 	rm -rf build dist demo-output *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

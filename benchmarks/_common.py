@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -47,15 +48,17 @@ def scene(name: str) -> np.ndarray:
 def cases(correlation: float = 0.0) -> Iterator[Case]:
     """Every scene with every blur and noise level; the frame is what a camera would keep.
 
-    `correlation` is the width in pixels of a Gaussian that smooths the noise (its standard deviation is kept).
+    The noise is drawn anew for every case, from seeds 0, 1, 2, ...; `correlation` is the width in pixels of a Gaussian
+    that smooths it (its standard deviation is kept).
     """
+    seeds = count()
     for name in SCENES:
         sharp = scene(name)
         for blur_name, make in PSFS.items():
             h = make()
             clean = simulate.blur(sharp, h, boundary="valid")
             for sigma in NOISE_LEVELS:
-                noise = np.random.default_rng(0).standard_normal(clean.shape)
+                noise = np.random.default_rng(next(seeds)).standard_normal(clean.shape)
                 if correlation:
                     noise = gaussian_filter(noise, correlation, mode="wrap")
                     noise /= noise.std()

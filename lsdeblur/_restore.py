@@ -60,8 +60,8 @@ def restore(
     method : str or callable
         "tikhonov", "wiener" or "inverse", or a callable ``(Problem, **options) -> Solution``.
     boundary : str
-        What the scene is taken to be outside the frame: "taper", "periodic", "zero", "symmetric" or "edge"
-        (`lsdeblur.boundary`).
+        How the image is continued outside the frame: "free" (default: it is unknown, and only the observed pixels
+        count), "taper", "periodic", "zero", "symmetric" or "edge" (`lsdeblur.boundary`).
     channel_axis : int, optional
         Axis of colours or channels, if the image has one. One lambda serves all channels.
     spacing : float or sequence of float, optional
@@ -89,8 +89,9 @@ def restore(
 
     Notes
     -----
-    A direct method costs one FFT and one inverse FFT of the padded image, one FFT for the PSF, two more for
-    "taper", and one pass over the spectra when lambda is chosen.
+    A direct method costs one FFT and one inverse FFT of the padded image, one FFT for the PSF and, when lambda is
+    chosen, one pass over the spectra and one inverse FFT for the noise level. "taper" takes two FFTs more; "free" a few
+    iterations of two, and one more such iteration and two passes when lambda is chosen. Memory: some ten images.
 
     Examples
     --------
@@ -139,12 +140,14 @@ def plan(
     spacing: float | Sequence[float] | None = None,
     dtype: npt.DTypeLike | None = None,
     workers: int | None = None,
+    tol: float = 1e-4,
+    max_iter: int = 50,
     **options: Any,
 ) -> Plan:
     """Everything of a direct restoration that does not depend on the image, to use again and again.
 
-    ``plan(image)`` then costs one FFT and its inverse (two more of each for "taper"): for frames of a video,
-    batches and channels with one PSF.
+    ``plan(image)`` then costs one FFT and its inverse, and under a free boundary two more for each of a few
+    iterations: for frames of a video, batches and channels with one PSF.
 
     Parameters
     ----------
@@ -158,7 +161,10 @@ def plan(
     boundary, spacing, workers
         As in `restore`.
     dtype : dtype, optional
-        Precision of the work and the result, float32 or float64; by default that of the PSF.
+        Precision of the work and the result, float32 or float64; by default that of the PSF, which is float64 for
+        those of `lsdeblur.psf`. Pass the images' own (``dtype=image.dtype``) to work as `restore` does.
+    tol, max_iter
+        When the iterations for a free boundary end, see `lsdeblur.direct.tikhonov`.
 
     Returns
     -------
@@ -179,7 +185,9 @@ def plan(
     h = _checked_psf(psf, sizes, None)[0]
     h = h.astype(h.dtype if dtype is None else working_dtype(dtype), copy=False)
     check_choice(boundary, BOUNDARIES, "boundary")
-    stage = Stage.make(h, sizes, boundary, check_spacing(spacing, ndim), _checked_workers(workers))
+    stage = Stage.make(
+        h, sizes, boundary, check_spacing(spacing, ndim), workers=_checked_workers(workers), tol=tol, max_iter=max_iter
+    )
     return make_plan(stage, method, **options)
 
 

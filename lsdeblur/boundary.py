@@ -1,4 +1,4 @@
-"""What is assumed outside the frame: extension of the data to a periodic grid, and the crop back.
+"""How an image is continued outside its frame: extension of the data to a periodic grid, and the crop back.
 
 The frame lies at the origin of the grid; the rest of each axis is a *gap* that joins the frame's end to its
 beginning, since the grid is periodic. Every extension works on the last axes, so leading axes count channels.
@@ -19,7 +19,8 @@ __all__ = ["BOUNDARIES", "crop", "extend", "grid_shape"]
 
 Array = npt.NDArray[Any]
 
-#: name -> what the scene is taken to be outside the frame
+#: name -> what the *blurred* image is taken to be outside the frame. "symmetric" is exact for a mirrored scene only if
+#: the PSF is symmetric along every axis, "zero" only if the blurred scene has decayed at the frame's edge.
 BOUNDARIES: dict[str, str] = {
     "periodic": "repeats",
     "zero": "is black",

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from lsdeblur import _fft, filters, free, selection
 from lsdeblur._methods import Problem, Solution, check_options
 from lsdeblur._results import Selection
-from lsdeblur._validate import as_float_array, check_choice, check_non_negative, check_positive
+from lsdeblur._validate import as_float_array, check_choice, check_non_negative, check_positive, check_size
 from lsdeblur.boundary import crop, extend, grid_shape
 from lsdeblur.errors import ConvergenceWarning, LambdaAtBoundaryWarning, ParameterChoiceError
 from lsdeblur.noise import estimate_noise_std
@@ -45,7 +45,7 @@ class Stage:
     """A PSF on a periodic grid: what a direct method needs besides its gain.
 
     `H` (..., *half grid) is the transfer function; `shape` the frame's and `grid` the grid's spatial shape;
-    `spacing` the pixel pitch per axis, relative to the smallest.
+    `spacing` the pixel pitch per axis, relative to the smallest; `tol` and `max_iter` are for a free boundary.
     """
 
     H: Array
@@ -54,18 +54,25 @@ class Stage:
     boundary: str
     spacing: tuple[float, ...]
     workers: int | None = None
+    tol: float = 1e-4
+    max_iter: int = 50
 
     @classmethod
-    def of(cls, problem: Problem) -> Stage:
-        return cls.make(problem.psf, problem.shape, problem.boundary, problem.spacing, problem.workers)
+    def of(cls, problem: Problem, tol: float, max_iter: int) -> Stage:
+        p = problem
+        return cls.make(p.psf, p.shape, p.boundary, p.spacing, workers=p.workers, tol=tol, max_iter=max_iter)
 
     @classmethod
     def make(
-        cls, psf: Array, shape: Sequence[int], boundary: str, spacing: tuple[float, ...], workers: int | None = None
-    ) -> Stage:
+        cls, psf: Array, shape: Sequence[int], boundary: str, spacing: tuple[float, ...], *,
+        workers: int | None, tol: float, max_iter: int,
+    ) -> Stage:  # fmt: skip
         """For a PSF (..., *psf_shape) and frames of spatial `shape`."""
         grid = grid_shape(shape, psf.shape[-len(shape) :], boundary)
-        return cls(transfer_function(psf, grid, workers=workers), tuple(shape), grid, boundary, spacing, workers)
+        H = transfer_function(psf, grid, workers=workers)
+        check_positive(tol, "tol")
+        limit = check_size(max_iter, 1, "max_iter")[0]
+        return cls(H, tuple(shape), grid, boundary, spacing, workers, tol, limit)
 
     def extend(self, image: Array) -> Array:
         """The image (..., *shape) on the grid; under a free boundary a first guess."""
@@ -80,11 +87,11 @@ class Stage:
         if rest is None or not np.any(rest):
             return Forward(data, self.transform(data))
         Q = np.broadcast_to(rest, (len(self.H), *rest.shape[-len(self.grid) :]))
-        found = free.extend(Q, data, self.shape, workers=self.workers)
+        found = free.extend(Q, data, self.shape, tol=self.tol, max_iter=self.max_iter, workers=self.workers)
         converged, n_iter = all(x.converged for x in found), max(x.n_iter for x in found)
         if not converged:
             warnings.warn(
-                f"the free boundary was not settled after {n_iter} iterations; a larger lam converges sooner",
+                f"the free boundary was not settled after {n_iter} iterations; raise max_iter, tol or lam",
                 ConvergenceWarning,
                 stacklevel=2,
             )
@@ -113,8 +120,8 @@ class Stage:
 class Plan:
     """A direct restoration with everything fixed but the image: ``plan(image)`` costs one FFT and its inverse.
 
-    `gain` (..., *half grid) is what multiplies the spectrum, on the grid of `stage`. Under a free boundary `system` holds
-    the equations of the pixels beyond the frame, and an image costs two transforms more for each iteration.
+    `gain` (..., *half grid) is what multiplies the spectrum, on the grid of `stage`. Under a free boundary `system`
+    holds the equations of the pixels beyond the frame, and an image costs two transforms more for each iteration.
     """
 
     stage: Stage
@@ -133,7 +140,8 @@ class Plan:
         if self.system is None:
             return self.stage.backward(self.gain * self.stage.transform(data))
         frames = data.reshape(-1, *self.stage.grid)
-        restored = [self.stage.backward(self.gain * self.system.solve(y).spectrum) for y in frames]
+        solved = (self.system.solve(y, tol=self.stage.tol, max_iter=self.stage.max_iter) for y in frames)
+        restored = [self.stage.backward(self.gain * x.spectrum) for x in solved]
         return np.stack(restored).reshape(g.shape)
 
     def reach(self, tol: float = 1e-2) -> tuple[int, ...]:
@@ -157,7 +165,7 @@ def make_plan(stage: Stage, method: str, **options: Any) -> Plan:
     return Plan(stage, G, free.System.of(rest, stage.shape, stage.grid, stage.workers))
 
 
-def inverse(problem: Problem, *, threshold: float = 0.1) -> Solution:
+def inverse(problem: Problem, *, threshold: float = 0.1, tol: float = 1e-4, max_iter: int = 50) -> Solution:
     """Truncated inverse filter, ``G = 1 / H`` where ``|H| > threshold |H(0)|`` and 0 elsewhere.
 
     Parameters
@@ -165,8 +173,19 @@ def inverse(problem: Problem, *, threshold: float = 0.1) -> Solution:
     problem : Problem
     threshold : float >= 0
         Relative to the PSF's sum. 0 asks for the plain inverse, which amplifies noise without bound.
+    tol, max_iter
+        For a free boundary, as in `tikhonov`.
+
+    Returns
+    -------
+    Solution
+
+    Raises
+    ------
+    ValueError
+        A negative threshold.
     """
-    stage = Stage.of(problem)
+    stage = Stage.of(problem, tol, max_iter)
     message = f"inverted where |H| > {threshold:g} |H(0)|"
     gain, rest = _inverse_filter(stage, threshold=threshold)
     return _solution(stage, gain, stage.forward(stage.extend(problem.image), rest), message=message)
@@ -180,6 +199,8 @@ def wiener(
     signal_power: Any = None,
     noise_std: float | None = None,
     safety: float = 1.0,
+    tol: float = 1e-4,
+    max_iter: int = 50,
 ) -> Solution:
     """Wiener filter, ``G = conj(H) S / (|H|^2 S + N)``; the image's mean is not damped.
 
@@ -199,13 +220,27 @@ def wiener(
         Noise standard deviation, for the rules "discrepancy" and "sure"; estimated where they need it.
     safety : float > 0
         Factor on the noise power for "discrepancy".
+    tol, max_iter
+        For a free boundary, as in `tikhonov`.
+
+    Returns
+    -------
+    Solution
+
+    Raises
+    ------
+    ValueError
+        Spectra given singly or together with `nsr`; negative or undefined ones.
+    ParameterChoiceError
+        The rule that was asked for has no answer.
     """
-    stage = Stage.of(problem)
+    noise_std = None if noise_std is None else check_positive(noise_std, "noise_std")
+    stage = Stage.of(problem, tol, max_iter)
     if noise_power is None and signal_power is None:
         if isinstance(nsr, str) and nsr == "auto":
             return _wiener_auto(problem, stage, noise_std)
         return _regularised(problem, stage, _all_but_mean(stage), nsr, "nsr", noise_std, safety)
-    if nsr != "auto":
+    if not isinstance(nsr, str) or nsr != "auto":
         raise ValueError("give either nsr= or noise_power= and signal_power=, not both")
     gain, rest = _wiener_filter(stage, noise_power=noise_power, signal_power=signal_power)
     forward = stage.forward(stage.extend(problem.image), rest)
@@ -221,6 +256,8 @@ def tikhonov(
     noise_std: float | None = None,
     safety: float = 1.0,
     effort: str = "fast",
+    tol: float = 1e-4,
+    max_iter: int = 50,
 ) -> Solution:
     """Tikhonov's least squares, the minimiser of ``||h * f - g||^2 + lam <f, P f>``: ``G = conj(H) / (|H|^2 + lam P)``.
 
@@ -242,8 +279,24 @@ def tikhonov(
     effort : str
         How lambda is chosen under a free boundary. "fast": from the spectra of the extended image, after one
         iteration. "accurate": from the exact curves, solved at three or more lambdas; some three times the cost.
+    tol : float > 0
+        Under a free boundary, iterations end when one lowers the cost ``||h * f - g||^2 + lam <f, P f>`` by less than
+        this part of it.
+    max_iter : int >= 1
+        And after so many at the latest, with a `ConvergenceWarning`.
+
+    Returns
+    -------
+    Solution
+
+    Raises
+    ------
+    ValueError
+        A negative or unknown `lam`, a penalty that cannot be one, or 0/0 because `lam` is 0 where the PSF erases.
+    ParameterChoiceError
+        The rule that was asked for has no answer.
     """
-    stage = Stage.of(problem)
+    stage = Stage.of(problem, tol, max_iter)
     check_choice(effort, ("fast", "accurate"), "effort")
     return _regularised(problem, stage, stage.penalty(penalty, tau), lam, "lam", noise_std, safety, effort)
 
@@ -259,17 +312,17 @@ def _regularised(
     else:
         strength = check_non_negative(strength, name)
     data = stage.extend(problem.image)
-    chosen, message = None, f"{name} was given"
+    chosen, message, source = None, f"{name} was given", ""
     if isinstance(strength, str):
         if noise_std is None and strength in selection.NEED_NOISE:
-            noise_std = _noise_level(problem)
+            noise_std, source = _noise_level(problem)
         chosen, message, data = _choose(stage, P, data, strength, noise_std, safety, effort)
     lam = chosen.lam if chosen else strength
     gain, rest = _least_squares(stage, P, lam)
     forward = stage.forward(data, rest)
     if chosen and noise_std is None:
         noise_std = _residual_noise(stage, P, forward.spectrum, chosen)
-    return _solution(stage, gain, forward, lam=lam, selection=chosen, noise_std=noise_std, message=message)
+    return _solution(stage, gain, forward, lam=lam, selection=chosen, noise_std=noise_std, message=message + source)
 
 
 def _choose(
@@ -321,7 +374,7 @@ def _wiener_auto(problem: Problem, stage: Stage, noise_std: float | None) -> Sol
     _, rest = _least_squares(stage, P, fitted.lam)
     forward = stage.forward(data, rest)
     estimated = _residual_noise(stage, P, forward.spectrum, fitted)
-    noise_std = estimated if noise_std is None else check_positive(noise_std, "noise_std")
+    noise_std = estimated if noise_std is None else noise_std
     P[_mean(stage)] = np.inf  # the mean takes no part
     amplitude = estimated * np.sqrt(math.prod(stage.grid) * stage.noisy_share / fitted.lam / P)
     Y = forward.spectrum
@@ -355,7 +408,7 @@ def _residual_noise(stage: Stage, P: Array, Y: Array, chosen: Selection) -> floa
         rest = filters.tikhonov_rest(stage.H, P, chosen.lam)
     residual = stage.backward(_defined(rest, "the PSF's transfer function and lam times the penalty") * Y)
     dof = float(np.interp(math.log(chosen.lam), np.log(chosen.lams), chosen.dof))
-    return math.sqrt(float(np.mean(residual**2, dtype=np.float64)) / max(1 - dof / chosen.n_obs, 1e-12))
+    return math.sqrt(float(np.mean(np.square(residual, dtype=np.float64))) / max(1 - dof / chosen.n_obs, 1e-12))
 
 
 def _bins(stage: Stage, P: Array, Y: Array) -> Bins:
@@ -366,13 +419,15 @@ def _bins(stage: Stage, P: Array, Y: Array) -> Bins:
     return Bins.pooled(parts)
 
 
-def _noise_level(problem: Problem) -> float:
-    """From the frequencies that the blur erased; from wavelets where it erased too few."""
+def _noise_level(problem: Problem) -> tuple[float, str]:
+    """From the frequencies that the blur erased, or from wavelets where it erased too few; and which it was."""
     psf = problem.psf if len(problem.psf) > 1 else problem.psf[0]
     try:
-        return estimate_noise_std(problem.image, psf, channel_axis=0)
+        return estimate_noise_std(problem.image, psf, channel_axis=0), "; noise read where the blur erased the scene"
     except ParameterChoiceError:
-        return estimate_noise_std(problem.image, channel_axis=0)
+        return estimate_noise_std(
+            problem.image, channel_axis=0
+        ), "; noise estimated from wavelets, texture counts as noise"
 
 
 def _all_but_mean(stage: Stage) -> Array:
@@ -395,8 +450,8 @@ def _least_squares(stage: Stage, P: Array, lam: float) -> Filter:
 
 
 def _inverse_filter(stage: Stage, *, threshold: float = 0.1) -> Filter:
-    dc = float(np.abs(stage.H[_mean(stage)]).max())
-    gain = filters.inverse(stage.H, check_non_negative(threshold, "threshold") * dc)
+    dc = np.abs(stage.H[_mean(stage)]).reshape(-1, *[1] * len(stage.grid))
+    gain = filters.inverse(stage.H, check_non_negative(threshold, "threshold") * dc).reshape(stage.H.shape)
     # The free boundary's system must not be singular where everything is kept: a thousandth stands in for nothing.
     rest = np.where(gain == 0, 1, 1e-3).astype(gain.real.dtype) if stage.free and not gain.all() else None
     return gain, rest
@@ -412,8 +467,8 @@ def _wiener_filter(
     if noise_power is None or signal_power is None:
         raise ValueError("wiener needs noise_power= and signal_power= together, or nsr= alone")
     dtype = stage.H.real.dtype
-    N = power_spectrum(noise_power, stage.grid, "noise_power", dtype)
-    S = power_spectrum(signal_power, stage.grid, "signal_power", dtype)
+    N = power_spectrum(noise_power, stage.grid, "noise_power", dtype, with_mean=False)
+    S = power_spectrum(signal_power, stage.grid, "signal_power", dtype, with_mean=False)
     with np.errstate(divide="ignore", invalid="ignore"):
         gain = filters.wiener(stage.H, N, S)
         rest = np.asarray(filters.wiener_rest(stage.H, N, S)) if stage.free else None

@@ -39,7 +39,7 @@ def tikhonov(H: Any, P: Any, lam: float) -> Any:
     """Tikhonov's least-squares filter, ``G = conj(H) / (|H|^2 + lam P)``.
 
     It minimises ``||h * f - g||^2 + lam <f, P f>`` on a periodic grid. Source: B. R. Hunt (1973), IEEE Trans.
-    Comput. C-22, 805-812, doi:10.1109/TC.1973.5009169, eq. 28 (there with gamma = lam).
+    Comput. C-22, 805-812, doi:10.1109/TC.1973.5009169 (there with gamma = lam).
     """
     return H.conj() / (power(H) + lam * P)
 

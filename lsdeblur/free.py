@@ -89,15 +89,20 @@ def band_lags(Q: Array, grid: Sequence[int], axis: int, width: int) -> Array:
     """
     last = len(grid) - 1
     if axis == last and last > 0:  # the half spectrum moves to another axis, for this one is needed whole
-        mirrored = np.roll(np.flip(Q, range(last)), 1, range(last))[..., (grid[-1] - 1) // 2 : 0 : -1]
+        others = tuple(range(last))
+        mirrored = np.roll(np.flip(Q, others), 1, others)[..., (grid[-1] - 1) // 2 : 0 : -1]
         Q = np.concatenate([Q, mirrored], axis=-1)
         Q = Q[(..., slice(grid[-2] // 2 + 1), slice(None))]
     rows = np.moveaxis(Q, axis, 0).astype(np.float64)
-    return np.conj(_fft.rfft(rows)[:width]) / grid[axis]
+    lags = np.conj(_fft.rfft(rows)) / grid[axis]
+    beyond = np.conj(
+        lags[(grid[axis] - 1) // 2 : 0 : -1]
+    )  # lag -d of the periodic kernel, for bands over half the grid
+    return np.concatenate([lags, beyond])[:width] if width > len(lags) else lags[:width]
 
 
 def levinson(lags: Array) -> tuple[Array, Array]:
-    """First columns of the inverses, and log-determinants, of the Hermitian Toeplitz matrices ``T[i, j] = lags[i - j]``.
+    """First columns of the inverses, and log-determinants, of Hermitian Toeplitz matrices ``T[i, j] = lags[i - j]``.
 
     `lags` (b, ...) holds many matrices at once. Source: Levinson (1946), doi:10.1002/sapm1946251261; Durbin's form.
     """
@@ -152,7 +157,7 @@ class Extension:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class System:
-    """The equations ``Q_uu u = -Q_ug g`` of the strip outside a frame of `shape` on a `grid`, and their preconditioner."""
+    """The equations ``Q_uu u = -Q_ug g`` of the strip outside a frame of `shape` on a `grid`, preconditioned."""
 
     Q: Array
     shape: tuple[int, ...]

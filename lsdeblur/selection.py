@@ -119,12 +119,13 @@ def auto(curves: Curves, *, noise_std: float | None = None, safety: float = 1.0)
     is used, with a `LambdaAtBoundaryWarning`. Where nothing varies, any lambda gives the same image.
     """
     criteria, choices, failures = _evaluate(curves, noise_std, safety)
+    without: list[str] = []
     for group in AUTO_CHAIN:
         answers = {rule: choices[rule] for rule in group if rule in choices}
+        without += [failures[rule] for rule in group if rule in failures]
         if answers:
             rule = max(answers, key=answers.__getitem__)
             others = [f"{name}: {lam:.3g}" for name, lam in answers.items() if name != rule]
-            without = [failures[name] for name in group if name in failures]
             message = "; ".join([f"lambda {choices[rule]:.3g} by {rule}", *others, *without])
             return _selection(curves, rule, choices[rule], criteria, choices), message
     rule = AUTO_CHAIN[0][0]
@@ -133,7 +134,7 @@ def auto(curves: Curves, *, noise_std: float | None = None, safety: float = 1.0)
     else:
         lam = float(curves.lams[int(np.argmin(criteria[rule]))])
         message = "; ".join([f"lambda {lam:.3g} is the end of the range", *failures.values()])
-        warnings.warn(f"{message}; give lam= if you know better", LambdaAtBoundaryWarning, stacklevel=2)
+        warnings.warn(message, LambdaAtBoundaryWarning, stacklevel=2)
     return _selection(curves, rule, lam, criteria, choices, at_boundary=True), message
 
 
@@ -215,7 +216,7 @@ def _selection(
 def _minimum(lams: Array, values: Array, rule: str) -> float:
     """Lambda at the lowest value, refined by a parabola in log lambda; an end of the range is no answer."""
     if not np.all(np.isfinite(values)) or np.ptp(values) == 0:
-        raise ParameterChoiceError(f"{rule} is not defined for these data (no residual or no variation); give lam=")
+        raise ParameterChoiceError(f"{rule} is not defined for these data (no residual or no variation); give a number")
     i = int(np.argmin(values))
     if rule == "l-curve" and values[i] >= 0:
         raise ParameterChoiceError(
@@ -225,7 +226,7 @@ def _minimum(lams: Array, values: Array, rule: str) -> float:
         end = "lower" if i == 0 else "upper"
         raise ParameterChoiceError(
             f"{rule} has its extremum at the {end} end of the range, lambda = {lams[i]:.3g}: "
-            "these data do not determine lambda by it; give lam= or another rule"
+            "these data do not determine it by this rule; give a number, or another rule"
         )
     t = np.log(lams[i - 1 : i + 2])
     slopes = np.diff(values[i - 1 : i + 2]) / np.diff(t)

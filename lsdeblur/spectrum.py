@@ -94,14 +94,18 @@ def transfer_function(psf: npt.ArrayLike, grid: Sequence[int], *, workers: int |
     return _fft.rfftn(np.roll(padded, [-(s // 2) for s in size], axes), ndim, workers)
 
 
-def power_spectrum(power: Any, grid: Sequence[int], name: str, dtype: npt.DTypeLike = np.float64) -> Array | float:
+def power_spectrum(
+    power: Any, grid: Sequence[int], name: str, dtype: npt.DTypeLike = np.float64, *, with_mean: bool = True
+) -> Array | float:
     """A power spectrum on the half spectrum from a number, an autocovariance or a function of the frequencies.
 
     An autocovariance is an array with lag zero at ``s // 2``: its transform, clipped at 0, fits any grid. A function
-    gets one broadcastable array of frequencies (radians per pixel) an axis and returns values >= 0.
+    gets one broadcastable array of frequencies (radians per pixel) an axis and returns values >= 0; without
+    `with_mean` its value at frequency zero does not count, so that it may be a power law.
     """
     if callable(power):
-        values = np.asarray(power(*frequencies(grid)))
+        with np.errstate(divide="ignore" if not with_mean else "warn"):
+            values = np.asarray(power(*frequencies(grid)))
         half = (*grid[:-1], grid[-1] // 2 + 1)
         try:
             values = np.broadcast_to(values, half)
@@ -109,6 +113,9 @@ def power_spectrum(power: Any, grid: Sequence[int], name: str, dtype: npt.DTypeL
             raise ValueError(
                 f"{name} returned shape {values.shape}, which does not broadcast to the half spectrum {half}"
             ) from None
+        if not with_mean:
+            values = values.copy()
+            values[(0,) * values.ndim] = 1
         if np.iscomplexobj(values) or not np.all(np.isfinite(values)) or np.any(values < 0):
             raise ValueError(f"{name} must return real, finite values >= 0 at every frequency: it is a power spectrum")
         return values.astype(dtype)
@@ -153,14 +160,27 @@ def penalty_symbol(
         Pixel pitch per axis, relative to the smallest; for the named penalties.
     dtype : dtype
         float32 or float64.
+
+    Returns
+    -------
+    array (*half grid)
+
+    Raises
+    ------
+    ValueError
+        An unknown name; a symbol that is negative, not finite, zero everywhere or of another shape.
     """
-    if callable(penalty):
-        return np.asarray(power_spectrum(penalty, grid, "penalty", dtype))
     if not isinstance(penalty, str):
-        operator = as_float_array(penalty, "penalty", ndim=[len(grid)])
-        check_fits(operator.shape, grid, "penalty", "grid", "crop it around its middle")
-        R = transfer_function(operator, grid)
-        return (R.real**2 + R.imag**2).astype(dtype)
+        if callable(penalty):
+            P = np.asarray(power_spectrum(penalty, grid, "penalty", dtype))
+        else:
+            operator = as_float_array(penalty, "penalty", ndim=[len(grid)])
+            check_fits(operator.shape, grid, "penalty", "grid", "crop it around its middle")
+            R = transfer_function(operator, grid)
+            P = (R.real**2 + R.imag**2).astype(dtype)
+        if not P.any():
+            raise ValueError("penalty is zero at every frequency: it penalises nothing; use a named one, or lam=0")
+        return P
     check_choice(penalty, PENALTIES, "penalty")
     L: Array = np.zeros((), dtype)
     for w, d in zip(frequencies(grid), spacing or (1.0,) * len(grid), strict=True):
@@ -208,9 +228,9 @@ class Bins:
     n_free: float
     scale: float
 
-    def lambdas(self, n: int = 200) -> Array:
-        """The lambdas searched by default: 11 decades, from 1e-9 to 1e2 times `scale`."""
-        return self.scale * np.logspace(-9, 2, n)
+    def lambdas(self, n: int = 271) -> Array:
+        """The lambdas searched by default: 15 decades, from 1e-9 to 1e6 times `scale`."""
+        return self.scale * np.logspace(-9, 6, n)
 
     def curves(self, lams: npt.ArrayLike) -> Curves:
         """All curves at `lams` > 0.
@@ -259,10 +279,10 @@ class Spectra:
 
     def exact(self) -> Bins:
         """Every frequency in a bin of its own: the reference for `binned`, and right for tiny images."""
-        s, count, energy = self._rows(slice(None))
+        scale = self._scale()
+        s, count, energy = self._rows(slice(None), scale)
         free = np.isinf(s)
         kept = self._varying(energy[~free], float(energy.sum()))
-        scale = self._scale()
         return Bins(s[~free] * scale, count[~free], kept, float(count[free].sum()), scale)
 
     def binned(self) -> Bins:
@@ -272,24 +292,24 @@ class Spectra:
         s = 0 and s = infinity (P = 0) have bins of their own, and no logarithm is taken. Each bin keeps the mean of
         its s.
         """
-        sums = np.zeros((3, _N_BINS))
+        scale, sums = self._scale(), np.zeros((3, _N_BINS))
         rows = max(1, _BLOCK // max(1, self.P[0].size))
         for start in range(0, len(self.P), rows):
-            s, count, energy = self._rows(slice(start, start + rows))
+            s, count, energy = self._rows(slice(start, start + rows), scale)
             index = np.where(s < np.inf, np.minimum(s, _LARGEST), s).astype(np.float32).view(np.int32) >> _SHIFT
             finite = np.where(s < np.inf, s, 0)
             for total, weights in zip(sums, (count, count * finite, energy), strict=True):
                 total += np.bincount(index, weights, _N_BINS)
         count, weighted, energy = sums
         used = np.flatnonzero(count[:-1])
-        kept, scale = self._varying(energy[used], float(energy.sum())), self._scale()
+        kept = self._varying(energy[used], float(energy.sum()))
         return Bins(weighted[used] / count[used] * scale, count[used], kept, float(count[-1]), scale)
 
-    def _rows(self, rows: slice) -> tuple[Array, Array, Array]:
+    def _rows(self, rows: slice, scale: float) -> tuple[Array, Array, Array]:
         """``s / scale``, count and energy of some rows of the half spectrum, flat and in float64, channels summed."""
         A = _power(self.H[rows])
         with np.errstate(divide="ignore", invalid="ignore"):
-            s = np.where(A > 0, A / self.P[rows] / self._scale(), 0)
+            s = np.where(A > 0, A / self.P[rows] / scale, 0)
         weights = np.broadcast_to(hermitian_weights(self.grid), A.shape)
         energy = weights * sum(_power(y[rows]) for y in self.Y) / math.prod(self.grid)
         return s.ravel(), (len(self.Y) * weights).ravel(), energy.ravel()

@@ -157,11 +157,12 @@ def _background(a: Array, background: float | str | None) -> tuple[float, float]
 
 
 def _significant(a: Array, noise: float) -> Array:
-    """`a` without its negative values and, where the noise is known, without what does not stand out from it."""
-    from scipy.ndimage import uniform_filter
+    """`a` without its negative values and, where the noise is known, only the region of its peak."""
+    from scipy.ndimage import label, uniform_filter
 
     if noise > 0:
-        a = np.where(uniform_filter(a, 3, mode="nearest") > 3 * noise / 3 ** (a.ndim / 2), a, 0.0)
+        regions, _ = label(uniform_filter(a, 3, mode="nearest") > 3 * noise / 3 ** (a.ndim / 2))
+        a = np.where(regions == regions.flat[np.argmax(a)], a, 0.0)
     return np.maximum(a, 0.0)
 
 
