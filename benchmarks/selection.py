@@ -1,6 +1,6 @@
 """How much each rule for lambda loses against the best lambda in hindsight.
 
-    python benchmarks/selection.py [--boundary taper] [--correlation 0 0.7]
+    python benchmarks/selection.py [--boundary free] [--correlation 0 0.7]
 
 7 scikit-image pictures x 4 blurs x 3 noise levels, valid-convolution data (the frame is cropped after blurring).
 A loss is the PSNR of the best lambda for the same image, method and boundary, less that of the lambda chosen.
@@ -53,7 +53,7 @@ def losses(case: Case, boundary: str) -> dict[str, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--boundary", default="taper")
+    parser.add_argument("--boundary", default="free")
     parser.add_argument("--correlation", type=float, nargs="*", default=[0.0, 0.7], help="width of the noise, pixels")
     parser.add_argument("--each", action="store_true", help="print every case")
     args = parser.parse_args()

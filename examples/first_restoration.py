@@ -64,8 +64,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("demo-output"), help="folder for the figures")
     out = parser.parse_args().out
     out.mkdir(parents=True, exist_ok=True)
-    photograph(out)
     simulation(out)
+    photograph(out)
     print(f"\nFigures are in {out}/: {', '.join(sorted(p.name for p in out.glob('*.png')))}")
 
 

@@ -26,8 +26,8 @@ from typing import Any
 from lsdeblur._methods import METHODS, Problem, Solution
 from lsdeblur._restore import plan, restore
 from lsdeblur._results import Restoration, Selection
+from lsdeblur._stage import Plan
 from lsdeblur._version import __version__
-from lsdeblur.direct import Plan
 from lsdeblur.errors import (
     ConvergenceWarning,
     LambdaAtBoundaryWarning,

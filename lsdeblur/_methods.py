@@ -65,6 +65,7 @@ class Solution:
     lam: float | None = None
     selection: Selection | None = None
     noise_std: float | None = None
+    noise_width: float = 0.0
     std: npt.NDArray[np.floating[Any]] | None = None
     converged: bool = True
     n_iter: int = 1
@@ -83,11 +84,11 @@ def resolve(method: str | Method) -> tuple[str, Method]:
 
 
 def check_options(function: Callable[..., Any], options: Mapping[str, Any], owner: str) -> None:
-    """TypeError naming the valid options when one in `options` is no keyword-only argument of `function`."""
+    """TypeError naming the valid options when one in `options` is no keyword argument of `function` after its first."""
     parameters = inspect.signature(function).parameters.values()
     if any(p.kind is p.VAR_KEYWORD for p in parameters):
         return
-    valid = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
+    valid = [p.name for i, p in enumerate(parameters) if i > 0 and p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)]
     unknown = [name for name in options if name not in valid]
     if unknown and not valid:
         raise TypeError(f"{owner} has no option {', '.join(map(repr, unknown))}; it has no options")

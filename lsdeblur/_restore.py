@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from lsdeblur._methods import Method, Problem, Solution, check_options, resolve
 from lsdeblur._results import Restoration
+from lsdeblur._stage import Plan, Stage
 from lsdeblur._validate import (
     as_psf,
     channels_back,
@@ -24,7 +25,7 @@ from lsdeblur._validate import (
 )
 from lsdeblur._version import __version__
 from lsdeblur.boundary import BOUNDARIES
-from lsdeblur.direct import Plan, Stage, make_plan
+from lsdeblur.direct import make_plan
 from lsdeblur.errors import LsdeblurWarning
 from lsdeblur.psf import trim
 
@@ -69,8 +70,9 @@ def restore(
     workers : int, optional
         Threads; None means all processors.
     **options
-        The method's own: for "tikhonov" `lam`, `penalty`, `tau`, `noise_std`, `safety`; for "wiener" `nsr`,
-        `noise_power`, `signal_power`, `noise_std`, `safety`; for "inverse" `threshold` (`lsdeblur.direct`).
+        The method's own (`lsdeblur.direct`): for "tikhonov" `lam`, `penalty`, `tau`, `noise_std`, `noise_width`,
+        `safety`, `effort`; for "wiener" `nsr`, `noise_power`, `signal_power`, `noise_std`, `safety`; for "inverse"
+        `threshold`; for all of them `tol` and `max_iter`.
 
     Returns
     -------
@@ -114,6 +116,10 @@ def restore(
     solution = function(problem, **options)
     if not isinstance(solution, Solution):
         raise TypeError(f"method {name!r} returned {type(solution).__name__}: a method must return a lsdeblur.Solution")
+    if solution.image.shape != problem.image.shape:
+        raise ValueError(
+            f"method {name!r} returned shape {solution.image.shape} for a problem of {problem.image.shape}"
+        )
     logger.debug("%s: %s", name, solution.message)
     return Restoration(
         image=channels_back(solution.image, channel_axis),
@@ -122,6 +128,7 @@ def restore(
         lam=solution.lam,
         selection=solution.selection,
         noise_std=solution.noise_std,
+        noise_width=solution.noise_width,
         std=None if solution.std is None else channels_back(solution.std, channel_axis),
         converged=solution.converged,
         n_iter=solution.n_iter,
@@ -140,7 +147,7 @@ def plan(
     spacing: float | Sequence[float] | None = None,
     dtype: npt.DTypeLike | None = None,
     workers: int | None = None,
-    tol: float = 1e-4,
+    tol: float = 3e-5,
     max_iter: int = 50,
     **options: Any,
 ) -> Plan:
@@ -156,8 +163,8 @@ def plan(
     shape : sequence of int
         Spatial shape of the images.
     method : str
-        "tikhonov" (options `lam` >= 0, required, `penalty`, `tau`), "wiener" (`nsr`, or `noise_power` and
-        `signal_power`) or "inverse" (`threshold`). Lambda is a number here: take it from a first `restore`.
+        "tikhonov" (options `lam` >= 0, required, `penalty`, `tau`, `noise_width`), "wiener" (`nsr`, or `noise_power`
+        and `signal_power`) or "inverse" (`threshold`). Lambda is a number here: take it from a first `restore`.
     boundary, spacing, workers
         As in `restore`.
     dtype : dtype, optional
@@ -215,7 +222,7 @@ def _checked_psf(psf: npt.ArrayLike, shape: tuple[int, ...], channels: int | Non
     remedy = "crop it around its centre (psf.from_image(..., size=)), or check that image and psf are not swapped"
     check_fits(h.shape[1:], shape, "psf", "image", remedy)
     sums = h.sum(axis=tuple(range(1, h.ndim)), dtype=np.float64)
-    odd = sums[(sums > 2) | (sums < 0.5)]
+    odd = sums[(sums >= 2) | (sums <= 0.5)]
     if odd.size:
         warnings.warn(
             f"psf sums to {odd[0]:.4g}, and the restored image is divided by that; "

@@ -88,6 +88,8 @@ class Restoration:
         How it was chosen; None where it was given.
     noise_std : float or None
         Noise standard deviation in units of the image: as given, or estimated from the residual.
+    noise_width : float
+        Width in pixels of the Gaussian that correlates the noise, as given or found; 0 for white noise.
     std : array or None
         Posterior standard deviation of each pixel, where the method gives one.
     converged : bool
@@ -108,6 +110,7 @@ class Restoration:
     lam: float | None = None
     selection: Selection | None = None
     noise_std: float | None = None
+    noise_width: float = 0.0
     std: Array | None = None
     converged: bool = True
     n_iter: int = 1

@@ -90,7 +90,8 @@ def as_psf(psf: Any, *, ndim: int, channels: int | None = None, name: str = "psf
         )
     if per_channel and h.shape[0] != channels:
         raise ValueError(
-            f"{name} holds {h.shape[0]} PSFs, but the image has {channels} channels; pass one PSF, or one per channel"
+            f"{name} holds {h.shape[0]} PSFs, but the image has {channels} channels; pass one PSF, or one per channel "
+            "along the first axis"
         )
     h = h if per_channel else h[np.newaxis]
     axes = tuple(range(1, h.ndim))
@@ -100,6 +101,8 @@ def as_psf(psf: Any, *, ndim: int, channels: int | None = None, name: str = "psf
             f"{name} sums to zero: it would erase the image's brightness; check that it is the PSF "
             "and not its derivative or a background-subtracted empty patch"
         )
+    if np.any(sums < 0):
+        raise ValueError(f"{name} has a negative sum: it would turn light into dark; check its sign and background")
     return h
 
 

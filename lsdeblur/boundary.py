@@ -2,6 +2,15 @@
 
 The frame lies at the origin of the grid; the rest of each axis is a *gap* that joins the frame's end to its
 beginning, since the grid is periodic. Every extension works on the last axes, so leading axes count channels.
+
+============= ==================================================================================================
+"free"        the default: the pixels outside are unknown, and only the observed ones count (module `free`)
+"taper"       a ramp from one edge to the opposite one, blurred like the rest; the cheapest that suits most images
+"periodic"    the image repeats; right for simulated periodic data, and for nothing that a camera sees
+"zero"        black outside; for objects that lie wholly inside the frame
+"symmetric"   mirrored at the edges; exact for a mirrored scene only if the PSF is symmetric along every axis
+"edge"        the values at the edges continue
+============= ==================================================================================================
 """
 
 from __future__ import annotations
@@ -19,8 +28,7 @@ __all__ = ["BOUNDARIES", "crop", "extend", "grid_shape"]
 
 Array = npt.NDArray[Any]
 
-#: name -> what the *blurred* image is taken to be outside the frame. "symmetric" is exact for a mirrored scene only if
-#: the PSF is symmetric along every axis, "zero" only if the blurred scene has decayed at the frame's edge.
+#: name -> what the *blurred* image is taken to be outside the frame
 BOUNDARIES: dict[str, str] = {
     "periodic": "repeats",
     "zero": "is black",
@@ -89,7 +97,9 @@ def extend(
     if boundary == "taper":
         if transfer is None:
             raise ValueError("boundary='taper' needs transfer=, the PSF's transfer function on the grid")
-        out = _fft.irfftn(transfer * _fft.rfftn(out, len(grid), workers), tuple(grid), workers)
+        mean: tuple[Any, ...] = (..., *(slice(1) for _ in grid))
+        blur = transfer / transfer[mean]  # of a PSF that sums to 1: the data's own brightness stays
+        out = _fft.irfftn(blur * _fft.rfftn(out, len(grid), workers), tuple(grid), workers)
         crop(out, image.shape[first:])[...] = image
     return out
 

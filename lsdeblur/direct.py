@@ -1,158 +1,30 @@
-"""Direct methods: one gain times the spectrum. Inverse filter, Wiener filter and Tikhonov's least squares.
-
-A `Stage` is a PSF on a grid: it takes images to spectra and back. A `Plan` is a stage with a gain.
-"""
+"""Direct methods: one gain times the spectrum. Inverse filter, Wiener filter and Tikhonov's least squares."""
 
 from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from lsdeblur import _fft, filters, free, selection
+from lsdeblur import filters, free, selection
 from lsdeblur._methods import Problem, Solution, check_options
 from lsdeblur._results import Selection
-from lsdeblur._validate import as_float_array, check_choice, check_non_negative, check_positive, check_size
-from lsdeblur.boundary import crop, extend, grid_shape
-from lsdeblur.errors import ConvergenceWarning, LambdaAtBoundaryWarning, ParameterChoiceError
-from lsdeblur.noise import estimate_noise_std
+from lsdeblur._stage import Forward, Plan, Stage
+from lsdeblur._validate import check_choice, check_non_negative, check_positive
+from lsdeblur.errors import LambdaAtBoundaryWarning, ParameterChoiceError
+from lsdeblur.noise import correlation_width, estimate_noise_std
 from lsdeblur.spectrum import Bins, Curves, Penalty, Spectra, penalty_symbol, power_spectrum, transfer_function
 
-__all__ = ["Plan", "Stage", "inverse", "make_plan", "tikhonov", "wiener"]
+__all__ = ["inverse", "make_plan", "tikhonov", "wiener"]
 
 Array = npt.NDArray[Any]
 #: a gain G and, under a free boundary, what it leaves of the data, 1 - H G
 Filter = tuple[Array, Array | None]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Forward:
-    """Extended data (channels, *grid), their half spectrum, and how the extension was reached."""
-
-    data: Array
-    spectrum: Array
-    n_iter: int = 1
-    converged: bool = True
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Stage:
-    """A PSF on a periodic grid: what a direct method needs besides its gain.
-
-    `H` (..., *half grid) is the transfer function; `shape` the frame's and `grid` the grid's spatial shape;
-    `spacing` the pixel pitch per axis, relative to the smallest; `tol` and `max_iter` are for a free boundary.
-    """
-
-    H: Array
-    shape: tuple[int, ...]
-    grid: tuple[int, ...]
-    boundary: str
-    spacing: tuple[float, ...]
-    workers: int | None = None
-    tol: float = 1e-4
-    max_iter: int = 50
-
-    @classmethod
-    def of(cls, problem: Problem, tol: float, max_iter: int) -> Stage:
-        p = problem
-        return cls.make(p.psf, p.shape, p.boundary, p.spacing, workers=p.workers, tol=tol, max_iter=max_iter)
-
-    @classmethod
-    def make(
-        cls, psf: Array, shape: Sequence[int], boundary: str, spacing: tuple[float, ...], *,
-        workers: int | None, tol: float, max_iter: int,
-    ) -> Stage:  # fmt: skip
-        """For a PSF (..., *psf_shape) and frames of spatial `shape`."""
-        grid = grid_shape(shape, psf.shape[-len(shape) :], boundary)
-        H = transfer_function(psf, grid, workers=workers)
-        check_positive(tol, "tol")
-        limit = check_size(max_iter, 1, "max_iter")[0]
-        return cls(H, tuple(shape), grid, boundary, spacing, workers, tol, limit)
-
-    def extend(self, image: Array) -> Array:
-        """The image (..., *shape) on the grid; under a free boundary a first guess."""
-        return extend(image, self.grid, self.boundary, self.H, self.workers)
-
-    def transform(self, data: Array) -> Array:
-        """Half spectrum of extended data (..., *grid)."""
-        return _fft.rfftn(data, len(self.grid), self.workers)
-
-    def forward(self, data: Array, rest: Array | None) -> Forward:
-        """Half spectrum of extended data (channels, *grid), settled for a filter that leaves `rest` of them."""
-        if rest is None or not np.any(rest):
-            return Forward(data, self.transform(data))
-        Q = np.broadcast_to(rest, (len(self.H), *rest.shape[-len(self.grid) :]))
-        found = free.extend(Q, data, self.shape, tol=self.tol, max_iter=self.max_iter, workers=self.workers)
-        converged, n_iter = all(x.converged for x in found), max(x.n_iter for x in found)
-        if not converged:
-            warnings.warn(
-                f"the free boundary was not settled after {n_iter} iterations; raise max_iter, tol or lam",
-                ConvergenceWarning,
-                stacklevel=2,
-            )
-        return Forward(np.stack([x.data for x in found]), np.stack([x.spectrum for x in found]), n_iter, converged)
-
-    def backward(self, spectrum: Array) -> Array:
-        """The frame (..., *shape) of a half spectrum, which may be overwritten."""
-        return np.ascontiguousarray(crop(_fft.irfftn(spectrum, self.grid, self.workers), self.shape))
-
-    @property
-    def free(self) -> bool:
-        """Whether the pixels beyond the frame are unknowns."""
-        return self.boundary == "free"
-
-    @property
-    def noisy_share(self) -> float:
-        """Share of the grid's values that carry noise of their own: gaps are smooth, but a mirrored gap is as noisy."""
-        return 1.0 if self.boundary == "symmetric" else math.prod(self.shape) / math.prod(self.grid)
-
-    def penalty(self, penalty: Penalty, tau: float = 0.1) -> Array:
-        """The penalty's symbol on the half grid."""
-        return penalty_symbol(penalty, self.grid, tau=tau, spacing=self.spacing, dtype=self.H.real.dtype)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Plan:
-    """A direct restoration with everything fixed but the image: ``plan(image)`` costs one FFT and its inverse.
-
-    `gain` (..., *half grid) is what multiplies the spectrum, on the grid of `stage`. Under a free boundary `system`
-    holds the equations of the pixels beyond the frame, and an image costs two transforms more for each iteration.
-    """
-
-    stage: Stage
-    gain: Array
-    system: free.System | None = None
-
-    def __call__(self, image: npt.ArrayLike) -> Array:
-        """Restore `image` (..., *shape) in the plan's precision; leading axes (channels, frames) share the gain."""
-        g = as_float_array(image, "image").astype(self.gain.real.dtype, copy=False)
-        shape = self.stage.shape
-        if g.shape[-len(shape) :] != shape:
-            raise ValueError(
-                f"image has shape {g.shape}, but this plan is for images of shape {shape}: make another plan"
-            )
-        data = self.stage.extend(g)
-        if self.system is None:
-            return self.stage.backward(self.gain * self.stage.transform(data))
-        frames = data.reshape(-1, *self.stage.grid)
-        solved = (self.system.solve(y, tol=self.stage.tol, max_iter=self.stage.max_iter) for y in frames)
-        restored = [self.stage.backward(self.gain * x.spectrum) for x in solved]
-        return np.stack(restored).reshape(g.shape)
-
-    def reach(self, tol: float = 1e-2) -> tuple[int, ...]:
-        """Distance per axis, in pixels, beyond which the gain's impulse response never exceeds `tol` times its peak.
-
-        It tells how far a restored pixel depends on its surroundings.
-        """
-        grid = self.stage.grid
-        response = np.abs(_fft.irfftn(self.gain.copy(), grid, self.stage.workers))
-        far = np.argwhere(response > check_positive(tol, "tol") * response.max())
-        return tuple(int(np.minimum(x, n - x).max()) for x, n in zip(far.T, grid, strict=True))
 
 
 def make_plan(stage: Stage, method: str, **options: Any) -> Plan:
@@ -165,7 +37,7 @@ def make_plan(stage: Stage, method: str, **options: Any) -> Plan:
     return Plan(stage, G, free.System.of(rest, stage.shape, stage.grid, stage.workers))
 
 
-def inverse(problem: Problem, *, threshold: float = 0.1, tol: float = 1e-4, max_iter: int = 50) -> Solution:
+def inverse(problem: Problem, *, threshold: float = 0.1, tol: float = 3e-5, max_iter: int = 50) -> Solution:
     """Truncated inverse filter, ``G = 1 / H`` where ``|H| > threshold |H(0)|`` and 0 elsewhere.
 
     Parameters
@@ -199,7 +71,7 @@ def wiener(
     signal_power: Any = None,
     noise_std: float | None = None,
     safety: float = 1.0,
-    tol: float = 1e-4,
+    tol: float = 3e-5,
     max_iter: int = 50,
 ) -> Solution:
     """Wiener filter, ``G = conj(H) S / (|H|^2 S + N)``; the image's mean is not damped.
@@ -217,7 +89,8 @@ def wiener(
         ``s // 2``, or a function of the frequencies in radians per pixel. Both in the same units: white noise of
         standard deviation sigma has ``N = sigma^2``, which is also its autocovariance at lag zero.
     noise_std : float > 0, optional
-        Noise standard deviation, for the rules "discrepancy" and "sure"; estimated where they need it.
+        Noise standard deviation, for the rules "discrepancy" and "sure" (estimated where they need it); the other
+        rules do without it, and it is only reported.
     safety : float > 0
         Factor on the noise power for "discrepancy".
     tol, max_iter
@@ -255,8 +128,9 @@ def tikhonov(
     tau: float = 0.1,
     noise_std: float | None = None,
     safety: float = 1.0,
+    noise_width: float | str = "auto",
     effort: str = "fast",
-    tol: float = 1e-4,
+    tol: float = 3e-5,
     max_iter: int = 50,
 ) -> Solution:
     """Tikhonov's least squares, the minimiser of ``||h * f - g||^2 + lam <f, P f>``: ``G = conj(H) / (|H|^2 + lam P)``.
@@ -273,12 +147,18 @@ def tikhonov(
     tau : float > 0
         Weight of the gradient in "laplacian+gradient".
     noise_std : float > 0, optional
-        Noise standard deviation, for the rules "discrepancy" and "sure"; estimated where they need it.
+        Noise standard deviation, for the rules "discrepancy" and "sure" (estimated where they need it); the other
+        rules do without it, and it is only reported.
     safety : float > 0
         Factor on the noise power for "discrepancy".
+    noise_width : float >= 0 or "auto"
+        Width in pixels of the Gaussian that correlates the noise; 0 for white noise. "auto" looks for it with
+        ``lam="auto"`` (`noise.correlation_width`) and takes the noise for white otherwise. With the noise's spectrum
+        c (`noise.colour`) the residual is weighted by ``1 / c``, so lam multiplies ``P c``.
     effort : str
         How lambda is chosen under a free boundary. "fast": from the spectra of the extended image, after one
-        iteration. "accurate": from the exact curves, solved at three or more lambdas; some three times the cost.
+        iteration. "accurate": from the exact curves, solved at three or more lambdas, some three times the cost (for
+        white noise; with correlated noise as "fast").
     tol : float > 0
         Under a free boundary, iterations end when one lowers the cost ``||h * f - g||^2 + lam <f, P f>`` by less than
         this part of it.
@@ -298,7 +178,17 @@ def tikhonov(
     """
     stage = Stage.of(problem, tol, max_iter)
     check_choice(effort, ("fast", "accurate"), "effort")
-    return _regularised(problem, stage, stage.penalty(penalty, tau), lam, "lam", noise_std, safety, effort)
+    P = stage.penalty(penalty, tau)
+    width, seen = 0.0, ""
+    if isinstance(noise_width, str):
+        check_choice(noise_width, ("auto",), "noise_width")
+        if isinstance(lam, str) and lam == "auto":
+            width = _correlation(problem, stage, penalty, tau)
+            seen = f"; noise looks correlated over {width:.2g} pixels" if width else ""
+    else:
+        width = check_non_negative(noise_width, "noise_width")
+    solution = _regularised(problem, stage.coloured(width), P, lam, "lam", noise_std, safety, effort)
+    return replace(solution, noise_width=width, message=solution.message + seen)
 
 
 def _regularised(
@@ -344,10 +234,10 @@ def _choose(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", LambdaAtBoundaryWarning)
         first, _ = by("auto")
-    Q = filters.tikhonov_rest(stage.H, P, first.lam)
-    data = np.stack([x.data for x in free.extend(Q, data, stage.shape, max_iter=1, workers=stage.workers)])
+    _, rest = _least_squares(stage, P, first.lam)
+    data = replace(stage, max_iter=1).settled(data, rest)
     chosen, message = by(rule)
-    if effort == "fast":
+    if effort == "fast" or stage.colour is not None:
         return chosen, message, data
     exact, data = _bracketed(stage, P, chosen.lam, data)
     better, message = selection.select(exact, rule, noise_std=noise_std, safety=safety)
@@ -356,13 +246,14 @@ def _choose(
 
 def _bracketed(stage: Stage, P: Array, lam: float, data: Array) -> tuple[Curves, Array]:
     """The exact problem's curves half a decade apart around `lam`, as far as GCV and evidence need them."""
-    exact, data = free.curves(filters.power(stage.H), P, [lam, 10**0.5 * lam, 10**-0.5 * lam], data, stage.shape)
+    power = filters.power(stage.H)
+    exact, data = free.curves(power, P, [lam, 10**0.5 * lam, 10**-0.5 * lam], data, stage.shape)
     for _ in range(6):
         step = selection.uphill(exact)
         if step == 0:
             break
         beyond = (exact.lams[0] if step < 0 else exact.lams[-1]) * 10 ** (0.5 * step)
-        more, data = free.curves(filters.power(stage.H), P, [beyond], data, stage.shape)
+        more, data = free.curves(power, P, [beyond], data, stage.shape)
         exact = exact.joined(more)
     return exact, data
 
@@ -404,19 +295,31 @@ def _residual_noise(stage: Stage, P: Array, Y: Array, chosen: Selection) -> floa
     ``sqrt(R / (n - D))`` with the residual R of the frame's n pixels and their part D of the degrees of freedom.
     Source: Wahba (1983), J. R. Stat. Soc. B 45, 133-150, doi:10.1111/j.2517-6161.1983.tb01239.x.
     """
+    c = 1 if stage.colour is None else stage.colour
     with np.errstate(divide="ignore", invalid="ignore"):
-        rest = filters.tikhonov_rest(stage.H, P, chosen.lam)
+        rest = filters.tikhonov_rest(stage.H, P * c, chosen.lam)
     residual = stage.backward(_defined(rest, "the PSF's transfer function and lam times the penalty") * Y)
     dof = float(np.interp(math.log(chosen.lam), np.log(chosen.lams), chosen.dof))
     return math.sqrt(float(np.mean(np.square(residual, dtype=np.float64))) / max(1 - dof / chosen.n_obs, 1e-12))
 
 
 def _bins(stage: Stage, P: Array, Y: Array) -> Bins:
-    """The spectra's summary over all channels (the leading axis of Y)."""
+    """The spectra's summary over all channels (the leading axis of Y), both divided by the noise's amplitude."""
+    whiten = 1 if stage.colour is None else 1 / np.sqrt(stage.colour)
     if len(stage.H) == 1:
-        return Spectra(stage.H[0], P, Y, stage.grid).binned()
-    parts = [Spectra(H, P, y[np.newaxis], stage.grid).binned() for H, y in zip(stage.H, Y, strict=True)]
+        return Spectra(stage.H[0] * whiten, P, Y * whiten, stage.grid).binned()
+    parts = [
+        Spectra(H * whiten, P, y[np.newaxis] * whiten, stage.grid).binned() for H, y in zip(stage.H, Y, strict=True)
+    ]
     return Bins.pooled(parts)
+
+
+def _correlation(problem: Problem, stage: Stage, penalty: Penalty, tau: float) -> float:
+    """Width over which the noise is correlated, from the image on its own grid."""
+    shape, dtype = stage.shape, stage.H.real.dtype
+    H = transfer_function(problem.psf, shape, workers=stage.workers)
+    P = penalty_symbol(penalty, shape, tau=tau, spacing=stage.spacing, dtype=dtype)
+    return correlation_width(problem.image, H, P, windowed=stage.boundary != "periodic")
 
 
 def _noise_level(problem: Problem) -> tuple[float, str]:
@@ -443,17 +346,24 @@ def _mean(stage: Stage) -> tuple[Any, ...]:
 
 
 def _least_squares(stage: Stage, P: Array, lam: float) -> Filter:
+    """Tikhonov's filter. For noise of spectrum c the data weigh 1 / c: lam multiplies P c; the rest counts 1 / c."""
+    c = 1 if stage.colour is None else stage.colour
     with np.errstate(divide="ignore", invalid="ignore"):
-        gain = filters.tikhonov(stage.H, P, lam)
-        rest = filters.tikhonov_rest(stage.H, P, lam) if stage.free else None
+        gain = filters.tikhonov(stage.H, P * c, lam)
+        rest = filters.tikhonov_rest(stage.H, P * c, lam) / c if stage.free else None
     return _defined(gain, "the PSF's transfer function and lam times the penalty"), rest
 
 
 def _inverse_filter(stage: Stage, *, threshold: float = 0.1) -> Filter:
     dc = np.abs(stage.H[_mean(stage)]).reshape(-1, *[1] * len(stage.grid))
     gain = filters.inverse(stage.H, check_non_negative(threshold, "threshold") * dc).reshape(stage.H.shape)
-    # The free boundary's system must not be singular where everything is kept: a thousandth stands in for nothing.
-    rest = np.where(gain == 0, 1, 1e-3).astype(gain.real.dtype) if stage.free and not gain.all() else None
+    rest = None
+    if (
+        stage.free and not gain.all()
+    ):  # the filter has no penalty of its own to extend the data by: Tikhonov's stands in
+        rest = filters.tikhonov_rest(
+            stage.H, stage.penalty("laplacian+gradient"), float(np.mean(dc**2)) * max(threshold, 1e-2) ** 2
+        )
     return gain, rest
 
 
@@ -471,7 +381,7 @@ def _wiener_filter(
     S = power_spectrum(signal_power, stage.grid, "signal_power", dtype, with_mean=False)
     with np.errstate(divide="ignore", invalid="ignore"):
         gain = filters.wiener(stage.H, N, S)
-        rest = np.asarray(filters.wiener_rest(stage.H, N, S)) if stage.free else None
+        rest = np.max(N) * filters.wiener_rest(stage.H, N, S) if stage.free else None
     gain[_mean(stage)] = 1 / stage.H[_mean(stage)]
     if rest is not None:
         rest[_mean(stage)] = 0
@@ -479,10 +389,16 @@ def _wiener_filter(
 
 
 def _tikhonov_filter(
-    stage: Stage, *, lam: float | None = None, penalty: Penalty = "laplacian+gradient", tau: float = 0.1
+    stage: Stage,
+    *,
+    lam: float | None = None,
+    penalty: Penalty = "laplacian+gradient",
+    tau: float = 0.1,
+    noise_width: float = 0.0,
 ) -> Filter:
     if lam is None:
         raise TypeError("a tikhonov plan needs lam=, a number: for example the .lam of a first restore(...)")
+    stage = stage.coloured(check_non_negative(noise_width, "noise_width"))
     return _least_squares(stage, stage.penalty(penalty, tau), check_non_negative(lam, "lam"))
 
 

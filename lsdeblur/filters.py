@@ -50,5 +50,5 @@ def tikhonov_rest(H: Any, P: Any, lam: float) -> Any:
 
 
 def wiener_rest(H: Any, noise: Any, signal: Any) -> Any:
-    """What Wiener's filter leaves of the data, ``Q = 1 - H G = N / (|H|^2 S + N)``."""
-    return noise / (power(H) * signal + noise)
+    """Inverse of the data spectrum, ``Q = 1 / (|H|^2 S + N)``: for white noise what Wiener leaves of them, over N."""
+    return 1 / (power(H) * signal + noise)

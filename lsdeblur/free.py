@@ -32,7 +32,7 @@ __all__ = ["Band", "Extension", "System", "curves", "extend"]
 Array = npt.NDArray[Any]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Band:
     """Inverse of Q on the band of pixels beyond the frame's end along one axis.
 
@@ -139,7 +139,7 @@ def _shifted(x: Array) -> Array:
     return np.concatenate([np.zeros_like(x[:1]), np.conj(x[:0:-1])])
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Extension:
     """An image extended to the grid, and what equation (1) says of it.
 
@@ -155,7 +155,7 @@ class Extension:
     converged: bool
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class System:
     """The equations ``Q_uu u = -Q_ug g`` of the strip outside a frame of `shape` on a `grid`, preconditioned."""
 
@@ -173,7 +173,7 @@ class System:
         bands = tuple(Band.of(Q, grid, axis, gap, dtype) for axis, gap in gaps)
         return cls(Q, tuple(shape), tuple(grid), bands, workers)
 
-    def solve(self, start: Array, *, tol: float = 1e-4, max_iter: int = 50) -> Extension:
+    def solve(self, start: Array, *, tol: float = 3e-5, max_iter: int = 50) -> Extension:
         """Conjugate gradients from an extension `start` (*grid), until a step lowers J by less than ``tol * J``.
 
         Each iteration costs two transforms of the grid and two of every band.
@@ -252,7 +252,7 @@ def _inner(a: Array, b: Array) -> float:
 
 
 def extend(
-    Q: Array, data: Array, shape: Sequence[int], *, tol: float = 1e-4, max_iter: int = 50, workers: int | None = None
+    Q: Array, data: Array, shape: Sequence[int], *, tol: float = 3e-5, max_iter: int = 50, workers: int | None = None
 ) -> list[Extension]:
     """Each channel of `data` (channels, *grid), whose frame of `shape` was observed, extended for the symbol Q.
 

@@ -1,8 +1,9 @@
-"""Noise: its level, from the image alone or with the help of the PSF."""
+"""Noise: its level and its colour, from the image alone or with the help of the PSF."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,11 +12,16 @@ import numpy.typing as npt
 from lsdeblur import _fft
 from lsdeblur._validate import as_psf, channels_first
 from lsdeblur.errors import ParameterChoiceError
-from lsdeblur.spectrum import hermitian_weights, transfer_function
+from lsdeblur.spectrum import frequencies, hermitian_weights, transfer_function
 
-__all__ = ["estimate_noise_std"]
+__all__ = ["colour", "correlation_width", "estimate_noise_std"]
 
 _ERASED = 1e-2  # |H| / |H(0)| below which a scene's contribution (1e-4 of its power) is taken to be gone
+_WIDTHS = np.array([0.0, 0.3, 0.45, 0.6, 0.8, 1.0, 1.25])  # pixels
+_GAIN = (
+    0.01  # log-likelihood per frequency that a colour must gain: white noise reaches 0.008 (benchmarks/selection.py)
+)
+_SAMPLES = 6000  # frequencies looked at
 _ENOUGH = 200  # erased frequencies needed: the median of so many is known to 10 %
 
 
@@ -63,13 +69,104 @@ def estimate_noise_std(
     return math.sqrt(float(np.mean([_erased_power(c, h) for c, h in zip(channels, psfs, strict=True)])))
 
 
-def _erased_power(image: npt.NDArray[Any], psf: npt.NDArray[Any]) -> float:
-    """Noise power per pixel where |H| is nearly zero, from the image under a Hann window (which keeps edges out)."""
-    window = np.ones((), image.dtype)
-    for axis, n in enumerate(image.shape):
+def colour(grid: Sequence[int], width: float, dtype: npt.DTypeLike = np.float64) -> npt.NDArray[Any]:
+    """Power spectrum of noise that a Gaussian of `width` pixels has smoothed, ``exp(-width^2 |w|^2) + 1e-4``.
+
+    On the half spectrum of `grid`, relative to that at frequency zero; the constant stands for rounding and read-out.
+    """
+    c = np.ones((), dtype)
+    for w in frequencies(grid):
+        c = c * np.exp(-((width * w) ** 2)).astype(dtype)
+    return c + np.asarray(1e-4, dtype)
+
+
+def correlation_width(
+    image: npt.NDArray[Any], H: npt.NDArray[Any], P: npt.NDArray[Any], *, windowed: bool = True
+) -> float:
+    """Width in pixels of the Gaussian that would have smoothed white noise to the noise of an image; 0 for white.
+
+    The likelihood of the windowed image's spectrum, ``S |H|^2 / P + N c(w)`` for a scene of power S / P and noise of
+    power N with the colour c of `colour`, is maximised over S / N and the width on a sample of frequencies. A colour
+    must gain 0.01 a frequency in log-likelihood over white noise to be believed.
+
+    Parameters
+    ----------
+    image : array (channels, *shape)
+    H : complex array (1 or channels, *half spectrum of shape)
+        Transfer functions on the image's own grid.
+    P : array (*half spectrum of shape)
+        Symbol of the penalty.
+    windowed : bool
+        Whether to keep the image's edges out by a Hann window; False for periodic images.
+
+    References
+    ----------
+    Whittle (1953), Ark. Mat. 2, 423-434, doi:10.1007/BF02590998, for the likelihood.
+    """
+    grid = image.shape[1:]
+    rng = np.random.default_rng(0)  # which frequencies are looked at must not change from call to call
+    index = np.arange(P.size) if P.size <= _SAMPLES else rng.choice(P.size, _SAMPLES, replace=False)
+    index = index[P.ravel()[index] > 0]
+
+    def sample(a: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+        return np.broadcast_to(a, P.shape).ravel()[index].astype(np.float64)
+
+    window = _hann(grid, image.dtype) if windowed else np.ones((), image.dtype)
+    E = np.concatenate([sample(np.abs(_windowed(g, window))) ** 2 for g in image])
+    if not E.sum() > 0:
+        return 0.0
+    r2 = np.tile(sum(sample(w**2) for w in frequencies(grid)), len(image))
+    count = np.tile(sample(hermitian_weights(grid)), len(image))
+    s = np.concatenate([sample(np.abs(H[c % len(H)])) ** 2 / sample(P) for c in range(len(image))])
+    scale = float(np.abs(H).max()) ** 2 / float(P.mean(dtype=np.float64))
+    _, lam = _whittle(s, E, count, scale * np.logspace(-9, 6, 31))
+    white, lam = _whittle(s, E, count, lam * np.logspace(-0.5, 0.5, 13))
+    values = [white]
+    for width in _WIDTHS[1:]:
+        c = np.exp(-(width**2) * r2) + 1e-4
+        _, lam = _whittle(s / c, E / c, count, lam * np.logspace(-1.5, 1.5, 7))
+        value, lam = _whittle(s / c, E / c, count, lam * np.logspace(-0.4, 0.4, 5))
+        values.append(value + float(np.average(np.log(c), weights=count)))
+    i = int(np.argmin(values))
+    if white - values[i] < _GAIN:
+        return 0.0
+    near = slice(max(i - 1, 0), max(i - 1, 0) + 3) if i + 2 <= len(_WIDTHS) else slice(i - 2, i + 1)
+    bend, slope, _ = np.polyfit(_WIDTHS[near], values[near], 2)
+    best = -slope / (2 * bend) if bend > 0 else _WIDTHS[i]
+    return float(np.clip(best, _WIDTHS[near][0], _WIDTHS[near][-1]))
+
+
+def _whittle(
+    s: npt.NDArray[Any], E: npt.NDArray[Any], count: npt.NDArray[Any], lams: npt.NDArray[Any]
+) -> tuple[float, float]:
+    """Least minus log-likelihood a frequency, for spectra ``N (1 + s / lam)`` with N fitted, and its lambda."""
+    values = []
+    for lam in lams:
+        q = lam / (s + lam)
+        values.append(float(np.log(np.average(q * E, weights=count)) - np.average(np.log(q), weights=count)))
+    i = int(np.argmin(values))
+    return values[i], float(lams[i])
+
+
+def _hann(shape: Sequence[int], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+    """A Hann window, which keeps an image's edges out of its spectrum."""
+    window = np.ones((), dtype)
+    for axis, n in enumerate(shape):
         hann = np.sin(np.pi * (np.arange(n) + 0.5) / n) ** 2
-        window = window * hann.astype(image.dtype).reshape(-1, *[1] * (image.ndim - 1 - axis))
-    Y = _fft.rfftn((image - image.mean()) * window, image.ndim)
+        window = window * hann.astype(dtype).reshape(-1, *[1] * (len(shape) - 1 - axis))
+    return window
+
+
+def _windowed(image: npt.NDArray[Any], window: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Spectrum of the windowed image, scaled so that white noise keeps its power per pixel (times the pixels)."""
+    mean = np.sum(image * window, dtype=np.float64) / np.sum(window, dtype=np.float64)
+    scale = math.sqrt(float(np.mean(np.square(window, dtype=np.float64))))
+    return _fft.rfftn((image - image.dtype.type(mean)) * (window / image.dtype.type(scale)), image.ndim)
+
+
+def _erased_power(image: npt.NDArray[Any], psf: npt.NDArray[Any]) -> float:
+    """Noise power per pixel where |H| is nearly zero, from the windowed image."""
+    Y = _windowed(image, _hann(image.shape, image.dtype))
     H = np.abs(transfer_function(psf, image.shape))
     erased = _ERASED * H[(0,) * H.ndim] > H
     erased &= np.broadcast_to(hermitian_weights(image.shape) == 2, H.shape)  # the real-valued columns vary more
@@ -78,5 +175,5 @@ def _erased_power(image: npt.NDArray[Any], psf: npt.NDArray[Any]) -> float:
             f"the blur erases only {np.count_nonzero(erased)} frequencies ({_ENOUGH} are needed), so the noise cannot "
             "be read from them; call estimate_noise_std without psf="
         )
-    power = Y.real[erased] ** 2 + Y.imag[erased] ** 2
-    return float(np.median(power)) / (math.log(2) * float(np.sum(window.astype(np.float64) ** 2)))
+    power = Y.real[erased].astype(np.float64) ** 2 + Y.imag[erased].astype(np.float64) ** 2
+    return float(np.median(power)) / (math.log(2) * image.size)

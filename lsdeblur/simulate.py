@@ -63,6 +63,8 @@ def blur(
     grid = tuple(_fft.good_size(n) for n in full)  # wrap-around stays out of the valid part
     F = _fft.rfftn(np.pad(f, [(0, 0), *((0, n - m) for n, m in zip(grid, full, strict=True))]), len(grid))
     g = _fft.irfftn(transfer_function(h, grid) * F, grid)[(slice(None), *_valid(full, h.shape[1:]))]
+    if f.min() >= 0 and h.min() >= 0:
+        g = np.maximum(g, 0)  # rounding must not make light negative
     return np.ascontiguousarray(channels_back(g, channel_axis))
 
 

@@ -22,7 +22,14 @@ def extended(g: Array, h: Array, boundary: str) -> Array:
 
 @pytest.mark.parametrize(
     ("boundary", "grid"),
-    [("periodic", (22, 30)), ("zero", (25, 36)), ("symmetric", (44, 60)), ("edge", (50, 60)), ("taper", (50, 60))],
+    [
+        ("periodic", (22, 30)),
+        ("zero", (25, 36)),
+        ("symmetric", (44, 60)),
+        ("edge", (50, 60)),
+        ("taper", (50, 60)),
+        ("free", (50, 60)),
+    ],
 )
 def test_grid_shape(boundary: str, grid: tuple[int, int]) -> None:
     """22 + 4 - 1 = 25 = 5^2, 30 + 5 - 1 = 34 -> 36 = 4 * 9; 22 + 4 + 24 = 50 = 2 * 5^2, 30 + 5 + 24 = 59 -> 60."""
@@ -30,7 +37,7 @@ def test_grid_shape(boundary: str, grid: tuple[int, int]) -> None:
 
 
 def test_every_boundary_is_covered() -> None:
-    assert set(BOUNDARIES) == {"periodic", "zero", "symmetric", "edge", "taper"}
+    assert set(BOUNDARIES) == {"periodic", "zero", "symmetric", "edge", "taper", "free"}
 
 
 @pytest.mark.parametrize(("shape", "size"), FRAMES)
@@ -74,24 +81,34 @@ def test_a_mirrored_scene_repeats_after_twice_its_length() -> None:
     )
 
 
+def ramp(g: Array, grid: tuple[int, ...]) -> Array:
+    """Linear interpolation from the last pixel to the first one a period later, axis by axis."""
+    for axis, (n, period) in enumerate(zip(g.shape, grid, strict=True)):
+        g = np.apply_along_axis(
+            lambda x, n=n, period=period: np.interp(np.arange(period), [*range(n), period], [*x, x[0]]), axis, g
+        )
+    return g
+
+
+@pytest.mark.parametrize(("shape", "size"), FRAMES)
+def test_free_starts_from_a_ramp(shape: tuple[int, ...], size: tuple[int, ...]) -> None:
+    g = reference.image(shape)
+    out = extended(g, reference.psf(size), "free")
+    np.testing.assert_allclose(out, ramp(g, out.shape), rtol=0, atol=ROUNDING)
+
+
 @pytest.mark.parametrize(("shape", "size"), FRAMES)
 def test_taper_is_a_blurred_ramp(shape: tuple[int, ...], size: tuple[int, ...]) -> None:
-    """Linear interpolation from the last pixel to the first one a period later, axis by axis, and then the blur."""
     g, h = reference.image(shape), reference.psf(size)
     out = extended(g, h, "taper")
-    ramp = g
-    for axis, (n, period) in enumerate(zip(shape, out.shape, strict=True)):
-        ramp = np.apply_along_axis(
-            lambda x, n=n, period=period: np.interp(np.arange(period), [*range(n), period], [*x, x[0]]), axis, ramp
-        )
-    expected = reference.blur(ramp, h, "periodic")
+    expected = reference.blur(ramp(g, out.shape), h, "periodic")
     crop(expected, shape)[...] = g
     np.testing.assert_allclose(out, expected, rtol=0, atol=ROUNDING)
     assert out.min() >= g.min() - ROUNDING  # averages of averages of the frame's values
     assert out.max() <= g.max() + ROUNDING
 
 
-@pytest.mark.parametrize("boundary", ["symmetric", "edge", "taper"])
+@pytest.mark.parametrize("boundary", ["symmetric", "edge", "taper", "free"])
 def test_a_constant_stays_constant(boundary: str) -> None:
     out = extended(np.full((7, 8), 3.25), reference.psf((3, 4)), boundary)
     np.testing.assert_allclose(out, 3.25, rtol=ROUNDING)
@@ -121,7 +138,7 @@ def test_symmetric_restores_a_mirrored_scene(shape: tuple[int, ...], size: tuple
 
 
 @pytest.mark.parametrize(("shape", "size"), [((16, 17), (3, 4)), ((17, 14), (4, 5)), ((13, 12, 11), (3, 2, 4))])
-@pytest.mark.parametrize("boundary", ["periodic", "zero", "edge", "taper"])
+@pytest.mark.parametrize("boundary", ["periodic", "zero", "edge", "taper", "free"])
 def test_a_scene_within_the_frame_is_restored_exactly(
     shape: tuple[int, ...], size: tuple[int, ...], boundary: str
 ) -> None:
@@ -137,7 +154,7 @@ def test_a_scene_within_the_frame_is_restored_exactly(
     np.testing.assert_allclose(restore(g, h, lam=0, boundary=boundary).image, f, rtol=0, atol=100 * ROUNDING)
 
 
-@pytest.mark.parametrize("boundary", ["edge", "taper"])
+@pytest.mark.parametrize("boundary", ["edge", "taper", "free"])
 def test_an_object_on_grey_is_restored_exactly(boundary: str) -> None:
     h = reference.invertible_psf((4, 3))
     f = np.full((16, 17), 2.5)

@@ -11,7 +11,7 @@ import reference
 from reference import GRIDS, Array
 
 from lsdeblur import plan, restore
-from lsdeblur.direct import Stage
+from lsdeblur._stage import Stage
 from lsdeblur.spectrum import Spectra, penalty_symbol
 
 EXACT = 1e-11  # rounding errors of 1e-16, times the condition number (below 1e4 here), times the number of operations
@@ -22,8 +22,8 @@ OPERATOR = np.array([[0.3, -1.0, 0.2], [0.1, 0.5, -0.4]])  # asymmetric, even an
 def spectra(h: Array, P: Array, *images: Array) -> Spectra:
     """What the library computes on the frame's own grid, for images as channels."""
     shape = images[0].shape
-    stage = Stage.make(h, shape, "periodic", (1.0,) * len(shape))
-    return Spectra(stage.H, P, stage.forward(np.stack(images)), shape)
+    stage = Stage.make(h, shape, "periodic", (1.0,) * len(shape), workers=None, tol=1e-4, max_iter=50)
+    return Spectra(stage.H, P, stage.transform(np.stack(images)), shape)
 
 
 @pytest.mark.parametrize(("shape", "size"), GRIDS)
@@ -156,7 +156,7 @@ def test_float32_stays_float32(options: dict[str, Any]) -> None:
     g, h = reference.image((12, 11), dtype=np.float32), reference.psf((3, 4))
     plan32, plan64 = (plan(h, g.shape, dtype=dtype, boundary="zero", **options) for dtype in (np.float32, np.float64))
     stage = plan32.stage
-    assert stage.H.dtype == plan32.gain.dtype == stage.forward(g).dtype == np.complex64
+    assert stage.H.dtype == plan32.gain.dtype == stage.transform(stage.extend(g)).dtype == np.complex64
     assert stage.penalty("laplacian+gradient").dtype == np.float32
     assert restore(g, h, boundary="zero", **options).image.dtype == plan32(g).dtype == np.float32
     assert plan64.gain.dtype == np.complex128
@@ -224,6 +224,15 @@ def test_inverse_is_a_truncated_pseudo_inverse(shape: tuple[int, ...], size: tup
     expected = reference.truncated_inverse(K, threshold, g)
     actual = restore(g, h, method="inverse", threshold=threshold, boundary="periodic").image
     assert reference.relative_error(actual, expected) < EXACT
+
+
+def test_the_threshold_of_the_inverse_is_each_channels_own() -> None:
+    """PSFs of different sums: relative to its own |H(0)| each is truncated alike."""
+    g, h = reference.image((7, 8)), reference.psf((3, 4))
+    options = {"method": "inverse", "threshold": 0.3, "boundary": "periodic"}
+    both = restore(np.stack([g, g]), np.stack([0.6 * h, 1.8 * h]), channel_axis=0, **options).image
+    np.testing.assert_allclose(0.6 * both[0], restore(g, h, **options).image, rtol=0, atol=EXACT)
+    np.testing.assert_allclose(1.8 * both[1], 0.6 * both[0], rtol=0, atol=EXACT)
 
 
 @pytest.mark.parametrize("penalty", ["identity", "laplacian+gradient"])

@@ -76,6 +76,7 @@ PSFS: list[tuple[Any, Any, type[Exception], str]] = [
     (G, with_value(H, np.nan), ValueError, "psf has 1 values that are NaN or infinite"),
     (G, 0 * H, ValueError, "psf sums to zero: it would erase the image's brightness; check that it is the PSF"),
     (G, [[1.0, -1.0]], ValueError, "psf sums to zero"),
+    (G, -H, ValueError, "psf has a negative sum: .*; check its sign and background"),
     (H, G, ValueError, r"psf \(20, 23\) is larger than the image \(3, 4\): crop it.*image and psf are not swapped"),
     (G, np.ones((3, 24)) / 72, ValueError, r"psf \(3, 24\) is larger than the image \(20, 23\)"),
     (G, H[0], ValueError, "psf has 1 axes, but the image has 2 spatial axes: psf must have 2"),
@@ -90,7 +91,7 @@ def test_psfs(image: Any, psf: Any, error: type[Exception], message: str) -> Non
         restore(image, psf, lam=1)
 
 
-@pytest.mark.parametrize(("factor", "total"), [(3, "3"), (0.1, "0.1"), (-1, "-1")])
+@pytest.mark.parametrize(("factor", "total"), [(3, "3"), (0.1, "0.1")])
 @pytest.mark.parametrize("entrance", [lambda h: restore(G, h, lam=1), lambda h: plan(h, G.shape, lam=1)])
 def test_a_psf_with_another_sum_warns(factor: float, total: str, entrance: Callable[[Any], Any]) -> None:
     """At the caller's line."""
@@ -132,7 +133,7 @@ def test_channel_axis_is_named_everywhere(function: Callable[[int], Any]) -> Non
 OPTIONS: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"method": "lucy"}, ValueError, "method must be one of 'inverse', 'wiener', 'tikhonov', not 'lucy'"),
     ({"method": 5}, ValueError, "method must be one of .*, not 5"),
-    ({"boundary": "reflect"}, ValueError, "boundary must be one of 'periodic', 'zero', 'symmetric', 'edge', 'taper'"),
+    ({"boundary": "reflect"}, ValueError, "boundary must be one of 'periodic', .*, 'taper', 'free', not"),
     ({"lamda": 1}, TypeError, "method 'tikhonov' has no option 'lamda'; its options are 'lam', 'penalty'"),
     ({"method": "inverse", "lam": 1}, TypeError, "method 'inverse' has no option 'lam'; its options are 'threshold'"),
     ({"lam": -1}, ValueError, "lam must not be negative: -1"),
@@ -149,6 +150,12 @@ OPTIONS: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"lam": 1, "penalty": lambda *w: np.ones(3)}, ValueError, r"penalty returned shape \(3,\), which does not broad"),
     ({"lam": 1, "penalty": np.ones((99, 9))}, ValueError, r"penalty \(99, 9\) is larger than the grid"),
     ({"lam": 1, "tau": 0}, ValueError, "tau must be greater than 0, not 0"),
+    ({"effort": "high"}, ValueError, "effort must be one of 'fast', 'accurate', not 'high'"),
+    ({"lam": 1, "tol": 0}, ValueError, "tol must be greater than 0, not 0"),
+    ({"lam": 1, "max_iter": 0}, ValueError, "max_iter must be .*at least 1, not 0"),
+    ({"lam": 1, "max_iter": 2.5}, TypeError, "max_iter must be a whole number"),
+    ({"method": "inverse", "tol": -1}, ValueError, "tol must be greater than 0, not -1"),
+    ({"method": "wiener", "nsr": 1, "max_iter": 0}, ValueError, "max_iter must be .*at least 1, not 0"),
     ({"noise_std": 0}, ValueError, "noise_std must be greater than 0, not 0"),
     ({"noise_std": "low"}, TypeError, "noise_std must be a number, not 'low'"),
     ({"lam": "discrepancy", "safety": -1}, ValueError, "safety must be greater than 0, not -1"),
@@ -179,7 +186,7 @@ def test_options(options: dict[str, Any], error: Any, message: str) -> None:
 
 
 def test_a_penalty_of_nothing_determines_no_lambda() -> None:
-    with pytest.raises((ValueError, ParameterChoiceError), match=r"penalty|lam="):
+    with pytest.raises(ValueError, match=r"penalty is zero at every frequency: .*; use a named one, or lam=0"):
         restore(G, H, lam="gcv", penalty=lambda *frequencies: 0.0)
 
 
@@ -212,6 +219,8 @@ PLANS: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"lam": 1, "shape": (2, 20)}, ValueError, r"psf \(3, 4\) is larger than the image \(2, 20\)"),
     ({"lam": 1, "spacing": -1}, ValueError, "spacing must be 2 positive numbers"),
     ({"lam": 1, "workers": 0}, ValueError, "workers must be"),
+    ({"lam": 1, "tol": 0}, ValueError, "tol must be greater than 0, not 0"),
+    ({"lam": 1, "max_iter": 0}, ValueError, "max_iter must be .*at least 1, not 0"),
     ({"lam": 1, "dtype": complex}, (TypeError, ValueError), "dtype"),
 ]
 
@@ -289,7 +298,7 @@ def test_rules_check_their_arguments() -> None:
 
 @pytest.mark.parametrize("rule", ["evidence", "gcv", "l-curve"])
 def test_a_rule_on_an_image_without_variation(rule: str) -> None:
-    with pytest.raises(ParameterChoiceError, match=rf"{rule} is not defined for these data .*; give lam="):
+    with pytest.raises(ParameterChoiceError, match=rf"{rule} is not defined for these data .*; give a number"):
         restore(np.zeros((20, 23)), H, lam=rule)
 
 

@@ -10,7 +10,8 @@ import pytest
 import reference
 from reference import Array
 
-from lsdeblur import LambdaAtBoundaryWarning, ParameterChoiceError, restore, selection
+from lsdeblur import LambdaAtBoundaryWarning, ParameterChoiceError, psf, restore, selection
+from lsdeblur.boundary import BOUNDARIES
 from lsdeblur.selection import RULES, choose
 from lsdeblur.spectrum import Bins, Curves, Spectra, penalty_symbol, transfer_function
 
@@ -99,6 +100,19 @@ def test_discrepancy_meets_the_noise(safety: float) -> None:
     bound = math.log(lams[1] / lams[0]) ** 2 / 8 * 16 / 27 * bins.energy.sum()
     target = safety * SIGMA**2 * math.prod(SHAPE)
     assert bins.curves(chosen.lam).residual[0] == pytest.approx(target, abs=bound)
+
+
+@pytest.mark.parametrize(
+    ("h", "source"), [(psf.gaussian(2.0), "read where the blur erased"), (psf.gaussian(0.5), "estimated from wavelets")]
+)
+@pytest.mark.parametrize("boundary", ["taper", "free"])
+def test_discrepancy_says_where_the_noise_level_is_from(h: Array, source: str, boundary: str) -> None:
+    result = restore(draw(0), h, lam="discrepancy", boundary=boundary)
+    assert source in result.message
+    assert result.noise_std is not None
+    given = restore(draw(0), h, lam="discrepancy", noise_std=result.noise_std, boundary=boundary)
+    assert "noise" not in given.message
+    assert given.lam == result.lam
 
 
 def test_discrepancy_smooths_more_with_more_safety() -> None:
@@ -218,7 +232,8 @@ def test_auto_takes_the_larger_of_evidence_and_gcv() -> None:
 @pytest.mark.parametrize(("energy", "end"), [((50.0, 100.0), "upper"), ((500.0, 100.0), "lower")])
 def test_auto_without_an_answer_warns(energy: tuple[float, float], end: str) -> None:
     curves = two_bins(energy)
-    with pytest.warns(LambdaAtBoundaryWarning, match=f"evidence has its extremum at the {end} end.*give lam="):
+    message = f"evidence has its extremum at the {end} end.*give a number, or another rule"
+    with pytest.warns(LambdaAtBoundaryWarning, match=message):
         chosen, message = selection.auto(curves)
     assert chosen.at_boundary
     assert chosen.lam == curves.lams[-1 if end == "upper" else 0]
@@ -239,7 +254,7 @@ def test_auto_falls_back_to_the_l_curve() -> None:
 
 
 @pytest.mark.parametrize("value", [0.0, 0.1, 1.0])
-@pytest.mark.parametrize("boundary", ["periodic", "symmetric", "edge", "taper"])
+@pytest.mark.parametrize("boundary", ["periodic", "symmetric", "edge", "taper", "free"])
 def test_a_constant_image_says_so(value: float, boundary: str) -> None:
     """Any lambda restores it; rounding errors of the transform are not taken for data."""
     g = np.full((21, 23), value)
@@ -272,7 +287,7 @@ def test_lambda_is_in_units_of_the_penalty(scale: float) -> None:
     np.testing.assert_allclose(other.image, one.image, rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("boundary", ["periodic", "zero", "symmetric", "edge", "taper"])
+@pytest.mark.parametrize("boundary", BOUNDARIES)
 def test_noise_level_of_a_restoration(boundary: str) -> None:
     """Gaps that were made up carry less noise of their own than the frame; that is allowed for.
 

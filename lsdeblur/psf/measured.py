@@ -162,6 +162,7 @@ def _significant(a: Array, noise: float) -> Array:
 
     if noise > 0:
         regions, _ = label(uniform_filter(a, 3, mode="nearest") > 3 * noise / 3 ** (a.ndim / 2))
+        a = np.where(regions > 0, a, 0.0)
         a = np.where(regions == regions.flat[np.argmax(a)], a, 0.0)
     return np.maximum(a, 0.0)
 

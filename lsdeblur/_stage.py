@@ -1,0 +1,165 @@
+"""A PSF on a periodic grid, and a gain on it: what the direct methods compute with.
+
+A `Stage` takes images to spectra and back, a `Plan` is a stage with a gain.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from lsdeblur import _fft, free
+from lsdeblur._methods import Problem
+from lsdeblur._validate import as_float_array, check_positive, check_size
+from lsdeblur.boundary import crop, extend, grid_shape
+from lsdeblur.errors import ConvergenceWarning
+from lsdeblur.noise import colour
+from lsdeblur.spectrum import Penalty, penalty_symbol, transfer_function
+
+__all__ = ["Forward", "Plan", "Stage"]
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Forward:
+    """Extended data (channels, *grid), their half spectrum, and how the extension was reached."""
+
+    data: Array
+    spectrum: Array
+    n_iter: int = 1
+    converged: bool = True
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Stage:
+    """A PSF on a periodic grid: what a direct method needs besides its gain.
+
+    `H` (..., *half grid) is the transfer function; `shape` the frame's and `grid` the grid's spatial shape;
+    `spacing` the pixel pitch per axis, relative to the smallest; `tol` and `max_iter` are for a free boundary;
+    `colour` (*half grid) is the noise's spectrum, None for white noise.
+    """
+
+    H: Array
+    shape: tuple[int, ...]
+    grid: tuple[int, ...]
+    boundary: str
+    spacing: tuple[float, ...]
+    workers: int | None = None
+    tol: float = 3e-5
+    max_iter: int = 50
+    colour: Array | None = None
+
+    @classmethod
+    def of(cls, problem: Problem, tol: float, max_iter: int) -> Stage:
+        p = problem
+        return cls.make(p.psf, p.shape, p.boundary, p.spacing, workers=p.workers, tol=tol, max_iter=max_iter)
+
+    @classmethod
+    def make(
+        cls, psf: Array, shape: Sequence[int], boundary: str, spacing: tuple[float, ...], *,
+        workers: int | None, tol: float, max_iter: int,
+    ) -> Stage:  # fmt: skip
+        """For a PSF (..., *psf_shape) and frames of spatial `shape`."""
+        grid = grid_shape(shape, psf.shape[-len(shape) :], boundary)
+        H = transfer_function(psf, grid, workers=workers)
+        check_positive(tol, "tol")
+        limit = check_size(max_iter, 1, "max_iter")[0]
+        return cls(H, tuple(shape), grid, boundary, spacing, workers, tol, limit)
+
+    def extend(self, image: Array) -> Array:
+        """The image (..., *shape) on the grid; under a free boundary a first guess."""
+        return extend(image, self.grid, self.boundary, self.H, self.workers)
+
+    def transform(self, data: Array) -> Array:
+        """Half spectrum of extended data (..., *grid)."""
+        return _fft.rfftn(data, len(self.grid), self.workers)
+
+    def forward(self, data: Array, rest: Array | None) -> Forward:
+        """Half spectrum of extended data (channels, *grid), settled for a filter that leaves `rest` of them."""
+        if rest is None or not np.any(rest):
+            return Forward(data, self.transform(data))
+        found = self._solve(data, rest)
+        converged, n_iter = all(x.converged for x in found), max(x.n_iter for x in found)
+        if not converged:
+            warnings.warn(
+                f"the free boundary was not settled after {n_iter} iterations; raise max_iter, tol or lam",
+                ConvergenceWarning,
+                stacklevel=2,
+            )
+        return Forward(np.stack([x.data for x in found]), np.stack([x.spectrum for x in found]), n_iter, converged)
+
+    def settled(self, data: Array, rest: Array | None) -> Array:
+        """The data alone, after `max_iter` iterations at most."""
+        return data if rest is None or not np.any(rest) else np.stack([x.data for x in self._solve(data, rest)])
+
+    def _solve(self, data: Array, rest: Array) -> list[free.Extension]:
+        Q = np.broadcast_to(rest, (len(self.H), *rest.shape[-len(self.grid) :]))
+        return free.extend(Q, data, self.shape, tol=self.tol, max_iter=self.max_iter, workers=self.workers)
+
+    def backward(self, spectrum: Array) -> Array:
+        """The frame (..., *shape) of a half spectrum, which may be overwritten."""
+        return np.ascontiguousarray(crop(_fft.irfftn(spectrum, self.grid, self.workers), self.shape))
+
+    @property
+    def free(self) -> bool:
+        """Whether the pixels beyond the frame are unknowns."""
+        return self.boundary == "free"
+
+    @property
+    def noisy_share(self) -> float:
+        """Share of the grid's values that carry noise of their own: gaps are smooth, but a mirrored gap is as noisy."""
+        return 1.0 if self.boundary == "symmetric" else math.prod(self.shape) / math.prod(self.grid)
+
+    def coloured(self, width: float) -> Stage:
+        """The same for noise that a Gaussian of `width` pixels has smoothed; 0 for white noise."""
+        return replace(self, colour=colour(self.grid, width, self.H.real.dtype) if width else None)
+
+    def penalty(self, penalty: Penalty, tau: float = 0.1) -> Array:
+        """The penalty's symbol on the half grid."""
+        return penalty_symbol(penalty, self.grid, tau=tau, spacing=self.spacing, dtype=self.H.real.dtype)
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Plan:
+    """A direct restoration with everything fixed but the image: ``plan(image)`` costs one FFT and its inverse.
+
+    `gain` (..., *half grid) is what multiplies the spectrum, on the grid of `stage`. Under a free boundary `system`
+    holds the equations of the pixels beyond the frame, and an image costs two transforms more for each iteration.
+    """
+
+    stage: Stage
+    gain: Array
+    system: free.System | None = None
+
+    def __call__(self, image: npt.ArrayLike) -> Array:
+        """Restore `image` (..., *shape) in the plan's precision; leading axes (channels, frames) share the gain."""
+        g = as_float_array(image, "image").astype(self.gain.real.dtype, copy=False)
+        shape = self.stage.shape
+        if g.shape[-len(shape) :] != shape:
+            raise ValueError(
+                f"image has shape {g.shape}, but this plan is for images of shape {shape}: make another plan"
+            )
+        data = self.stage.extend(g)
+        if self.system is None:
+            return self.stage.backward(self.gain * self.stage.transform(data))
+        frames = data.reshape(-1, *self.stage.grid)
+        solved = (self.system.solve(y, tol=self.stage.tol, max_iter=self.stage.max_iter) for y in frames)
+        restored = [self.stage.backward(self.gain * x.spectrum) for x in solved]
+        return np.stack(restored).reshape(g.shape)
+
+    def reach(self, tol: float = 1e-2) -> tuple[int, ...]:
+        """Distance per axis, in pixels, beyond which the gain's impulse response never exceeds `tol` times its peak.
+
+        It tells how far a restored pixel depends on its surroundings.
+        """
+        grid = self.stage.grid
+        response = np.abs(_fft.irfftn(self.gain.copy(), grid, self.stage.workers))
+        far = np.argwhere(response > check_positive(tol, "tol") * response.max())
+        return tuple(int(np.minimum(x, n - x).max()) for x, n in zip(far.T, grid, strict=True))
