@@ -89,7 +89,8 @@ class Stage:
         converged, n_iter = all(x.converged for x in found), max(x.n_iter for x in found)
         if not converged:
             warnings.warn(
-                f"the free boundary was not settled after {n_iter} iterations; raise max_iter, tol or lam",
+                f"the free boundary was not settled after {n_iter} iterations; raise lam, max_iter or tol, "
+                "or work in float64",
                 ConvergenceWarning,
                 stacklevel=2,
             )

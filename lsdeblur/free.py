@@ -191,8 +191,8 @@ class System:
             p += z
             P = _fft.rfftn(p, ndim, self.workers)
             curvature = self._energy(P)
-            if not (rz > 0 and curvature > 0):  # nothing is left to gain: the residual is rounding
-                converged = True
+            if not (rz > 0 and curvature > 0):  # only rounding is left, of the residual or of a lambda too small for it
+                converged = abs(rz) <= tol * J
                 break
             step = rz / curvature
             y += step * p

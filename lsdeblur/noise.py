@@ -18,9 +18,8 @@ __all__ = ["colour", "correlation_width", "estimate_noise_std"]
 
 _ERASED = 1e-2  # |H| / |H(0)| below which a scene's contribution (1e-4 of its power) is taken to be gone
 _WIDTHS = np.array([0.0, 0.3, 0.45, 0.6, 0.8, 1.0, 1.25])  # pixels
-_GAIN = (
-    0.01  # log-likelihood per frequency that a colour must gain: white noise reaches 0.008 (benchmarks/selection.py)
-)
+_GAIN = 0.01  # log-likelihood a frequency that a colour must gain: white noise on pictures reaches 0.008
+_EVIDENCE = 100.0  # and in all: on small frames white noise reaches some 50
 _SAMPLES = 6000  # frequencies looked at
 _ENOUGH = 200  # erased frequencies needed: the median of so many is known to 10 %
 
@@ -87,7 +86,7 @@ def correlation_width(
 
     The likelihood of the windowed image's spectrum, ``S |H|^2 / P + N c(w)`` for a scene of power S / P and noise of
     power N with the colour c of `colour`, is maximised over S / N and the width on a sample of frequencies. A colour
-    must gain 0.01 a frequency in log-likelihood over white noise to be believed.
+    must gain 0.01 a frequency and 100 in all in log-likelihood over white noise to be believed.
 
     Parameters
     ----------
@@ -128,7 +127,7 @@ def correlation_width(
         value, lam = _whittle(s / c, E / c, count, lam * np.logspace(-0.4, 0.4, 5))
         values.append(value + float(np.average(np.log(c), weights=count)))
     i = int(np.argmin(values))
-    if white - values[i] < _GAIN:
+    if white - values[i] < max(_GAIN, _EVIDENCE / image.size):
         return 0.0
     near = slice(max(i - 1, 0), max(i - 1, 0) + 3) if i + 2 <= len(_WIDTHS) else slice(i - 2, i + 1)
     bend, slope, _ = np.polyfit(_WIDTHS[near], values[near], 2)

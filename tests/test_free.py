@@ -201,7 +201,7 @@ def test_iterations_are_counted_and_limited() -> None:
     assert settled.converged
     assert settled.n_iter > 1
     assert restore(g, h, lam=1e-4, tol=1e-12).n_iter > settled.n_iter
-    with pytest.warns(ConvergenceWarning, match="not settled after 1 iterations; raise max_iter, tol or lam"):
+    with pytest.warns(ConvergenceWarning, match="not settled after 1 iterations; raise lam, max_iter or tol"):
         stopped = restore(g, h, lam=1e-4, max_iter=1)
     assert not stopped.converged
     assert stopped.n_iter == 1

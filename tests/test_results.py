@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import reference
 
-from lsdeblur import LsdeblurWarning, Restoration, Selection, restore
+from lsdeblur import LsdeblurWarning, Restoration, Selection, __version__, restore
 
 
 def selection(n: int = 5) -> Selection:
@@ -180,3 +180,8 @@ def test_records_are_frozen_and_compared_by_identity(record: Any) -> None:
         iter(record)
     assert record != dataclasses.replace(record)
     assert {record: 1}[record] == 1
+
+
+def test_the_citation_names_the_version() -> None:
+    citation = (Path(__file__).parents[1] / "CITATION.cff").read_text()
+    assert f"version: {__version__}" in citation
