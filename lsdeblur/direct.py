@@ -319,7 +319,7 @@ def _correlation(problem: Problem, stage: Stage, penalty: Penalty, tau: float) -
     shape, dtype = stage.shape, stage.H.real.dtype
     H = transfer_function(problem.psf, shape, workers=stage.workers)
     P = penalty_symbol(penalty, shape, tau=tau, spacing=stage.spacing, dtype=dtype)
-    return correlation_width(problem.image, H, P, windowed=stage.boundary != "periodic")
+    return correlation_width(problem.image, H, P)
 
 
 def _noise_level(problem: Problem) -> tuple[float, str]:

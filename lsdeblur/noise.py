@@ -18,7 +18,8 @@ __all__ = ["colour", "correlation_width", "estimate_noise_std"]
 
 _ERASED = 1e-2  # |H| / |H(0)| below which a scene's contribution (1e-4 of its power) is taken to be gone
 _WIDTHS = np.array([0.0, 0.3, 0.45, 0.6, 0.8, 1.0, 1.25])  # pixels
-_GAIN = 0.01  # log-likelihood a frequency that a colour must gain: white noise on pictures reaches 0.008
+_SEEN = 0.2  # share of frequencies that noise must rule before its colour can be told from the scene's
+_GAIN = 0.03  # log-likelihood a frequency that a colour must gain: white noise on pictures reaches 0.025
 _EVIDENCE = 100.0  # and in all: on small frames white noise reaches some 50
 _SAMPLES = 6000  # frequencies looked at
 _ENOUGH = 200  # erased frequencies needed: the median of so many is known to 10 %
@@ -79,14 +80,14 @@ def colour(grid: Sequence[int], width: float, dtype: npt.DTypeLike = np.float64)
     return c + np.asarray(1e-4, dtype)
 
 
-def correlation_width(
-    image: npt.NDArray[Any], H: npt.NDArray[Any], P: npt.NDArray[Any], *, windowed: bool = True
-) -> float:
+def correlation_width(image: npt.NDArray[Any], H: npt.NDArray[Any], P: npt.NDArray[Any]) -> float:
     """Width in pixels of the Gaussian that would have smoothed white noise to the noise of an image; 0 for white.
 
     The likelihood of the windowed image's spectrum, ``S |H|^2 / P + N c(w)`` for a scene of power S / P and noise of
     power N with the colour c of `colour`, is maximised over S / N and the width on a sample of frequencies. A colour
-    must gain 0.01 a frequency and 100 in all in log-likelihood over white noise to be believed.
+    must gain 0.03 a frequency and 100 in all in log-likelihood over white noise to be believed, and white noise must
+    rule a fifth of the frequencies: where the scene hides the noise (a mild blur, little noise), its colour is unknown,
+    and 0 is returned. The scene's spectrum is taken to be a power law; text, which has another, set these thresholds.
 
     Parameters
     ----------
@@ -95,8 +96,6 @@ def correlation_width(
         Transfer functions on the image's own grid.
     P : array (*half spectrum of shape)
         Symbol of the penalty.
-    windowed : bool
-        Whether to keep the image's edges out by a Hann window; False for periodic images.
 
     References
     ----------
@@ -110,7 +109,7 @@ def correlation_width(
     def sample(a: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
         return np.broadcast_to(a, P.shape).ravel()[index].astype(np.float64)
 
-    window = _hann(grid, image.dtype) if windowed else np.ones((), image.dtype)
+    window = _hann(grid, image.dtype)
     E = np.concatenate([sample(np.abs(_windowed(g, window))) ** 2 for g in image])
     if not E.sum() > 0:
         return 0.0
@@ -120,6 +119,8 @@ def correlation_width(
     scale = float(np.abs(H).max()) ** 2 / float(P.mean(dtype=np.float64))
     _, lam = _whittle(s, E, count, scale * np.logspace(-9, 6, 31))
     white, lam = _whittle(s, E, count, lam * np.logspace(-0.5, 0.5, 13))
+    if np.average(lam / (s + lam), weights=count) < _SEEN:
+        return 0.0
     values = [white]
     for width in _WIDTHS[1:]:
         c = np.exp(-(width**2) * r2) + 1e-4
