@@ -43,6 +43,8 @@ class Problem:
         Relative pixel pitch of every spatial axis.
     workers : int or None
         Threads; None means all processors.
+    mask : bool array (*spatial) or None
+        True where the image was not measured; there it holds the nearest measured value.
     """
 
     image: npt.NDArray[np.floating[Any]]
@@ -50,6 +52,7 @@ class Problem:
     boundary: str
     spacing: tuple[float, ...]
     workers: int | None = None
+    mask: npt.NDArray[np.bool_] | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:

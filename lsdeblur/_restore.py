@@ -42,6 +42,7 @@ def restore(
     boundary: str = "free",
     channel_axis: int | None = None,
     spacing: float | Sequence[float] | None = None,
+    mask: npt.ArrayLike | None = None,
     workers: int | None = None,
     **options: Any,
 ) -> Restoration:
@@ -67,6 +68,10 @@ def restore(
         Axis of colours or channels, if the image has one. One lambda serves all channels.
     spacing : float or sequence of float, optional
         Pixel pitch per spatial axis in any unit; only its ratios matter. Anisotropic voxels change the penalty.
+    mask : bool array of the image's spatial shape, optional
+        True where a pixel was not measured (dead, saturated, hit by a cosmic ray, outside the field of view): it is
+        unknown, may be NaN, and comes back restored. Needs the free boundary. Holes of up to 2000 connected pixels
+        cost little; the iterations for larger ones are many.
     workers : int, optional
         Threads; None means all processors.
     **options
@@ -111,7 +116,7 @@ def restore(
     """
     name, function = resolve(method)
     check_options(function, options, f"method {name!r}")
-    problem = _problem(image, psf, name, boundary, channel_axis, spacing, workers)
+    problem = _problem(image, psf, name, boundary, channel_axis, spacing, mask, workers)
     logger.debug("%s on %s %s, boundary %s", name, problem.image.shape, problem.image.dtype, boundary)
     solution = function(problem, **options)
     if not isinstance(solution, Solution):
@@ -133,7 +138,14 @@ def restore(
         converged=solution.converged,
         n_iter=solution.n_iter,
         message=solution.message,
-        options={"boundary": boundary, "channel_axis": channel_axis, "spacing": spacing, "workers": workers, **options},
+        options={
+            "boundary": boundary,
+            "channel_axis": channel_axis,
+            "spacing": spacing,
+            "mask": mask,
+            "workers": workers,
+            **options,
+        },
         version=__version__,
     )
 
@@ -200,7 +212,8 @@ def plan(
 
 def _problem(
     image: npt.ArrayLike, psf: npt.ArrayLike | None, method: str, boundary: str, channel_axis: int | None,
-    spacing: float | Sequence[float] | None, workers: int | None,
+    spacing: float | Sequence[float] | None,
+    mask: npt.ArrayLike | None, workers: int | None,
 ) -> Problem:  # fmt: skip
     """The checked problem, channels first."""
     check_choice(boundary, BOUNDARIES, "boundary")
@@ -209,11 +222,36 @@ def _problem(
             f"psf is missing: method {method!r} needs the blur; make one with lsdeblur.psf (gaussian, motion, disk, "
             "...) or measure one with psf.from_image"
         )
+    hidden = None
+    if mask is not None:
+        image, hidden = _without_masked(image, mask, channel_axis, boundary)
     g = channels_first(image, channel_axis).view()
     g.flags.writeable = False  # it may be the caller's own array
     shape = g.shape[1:]
     h = _checked_psf(psf, shape, None if channel_axis is None else len(g)).astype(g.dtype, copy=False)
-    return Problem(g, h, boundary, check_spacing(spacing, len(shape)), _checked_workers(workers))
+    return Problem(g, h, boundary, check_spacing(spacing, len(shape)), _checked_workers(workers), hidden)
+
+
+def _without_masked(
+    image: npt.ArrayLike, mask: npt.ArrayLike, channel_axis: int | None, boundary: str
+) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
+    """A copy of the image with the nearest measured value under the mask, and the mask."""
+    from scipy.ndimage import distance_transform_edt
+
+    if boundary != "free":
+        raise ValueError(f"mask needs boundary='free', not {boundary!r}: only there are pixels unknown")
+    a, hidden = np.array(image), np.asarray(mask)
+    first = a if channel_axis is None else np.moveaxis(a, channel_axis, 0)
+    shape = first.shape if channel_axis is None else first.shape[1:]
+    if hidden.dtype != np.bool_ or hidden.shape != shape:
+        raise ValueError(
+            f"mask must be a bool array of the image's spatial shape {shape}, not {hidden.dtype} of {hidden.shape}"
+        )
+    if hidden.all():
+        raise ValueError("mask hides every pixel: True marks those that were not measured")
+    nearest = distance_transform_edt(hidden, return_distances=False, return_indices=True)
+    first[..., hidden] = first[(..., *(index[hidden] for index in nearest))]
+    return a, hidden
 
 
 def _checked_psf(psf: npt.ArrayLike, shape: tuple[int, ...], channels: int | None) -> npt.NDArray[Any]:

@@ -43,7 +43,8 @@ class Stage:
 
     `H` (..., *half grid) is the transfer function; `shape` the frame's and `grid` the grid's spatial shape;
     `spacing` the pixel pitch per axis, relative to the smallest; `tol` and `max_iter` are for a free boundary;
-    `colour` (*half grid) is the noise's spectrum, None for white noise.
+    `colour` (*half grid) is the noise's spectrum, None for white noise; `mask` (*shape) is True where the image was not
+    measured.
     """
 
     H: Array
@@ -55,11 +56,13 @@ class Stage:
     tol: float = 3e-5
     max_iter: int = 50
     colour: Array | None = None
+    mask: Array | None = None
 
     @classmethod
     def of(cls, problem: Problem, tol: float, max_iter: int) -> Stage:
         p = problem
-        return cls.make(p.psf, p.shape, p.boundary, p.spacing, workers=p.workers, tol=tol, max_iter=max_iter)
+        stage = cls.make(p.psf, p.shape, p.boundary, p.spacing, workers=p.workers, tol=tol, max_iter=max_iter)
+        return replace(stage, mask=p.mask)
 
     @classmethod
     def make(
@@ -102,7 +105,8 @@ class Stage:
 
     def _solve(self, data: Array, rest: Array) -> list[free.Extension]:
         Q = np.broadcast_to(rest, (len(self.H), *rest.shape[-len(self.grid) :]))
-        return free.extend(Q, data, self.shape, tol=self.tol, max_iter=self.max_iter, workers=self.workers)
+        options: dict[str, Any] = {"tol": self.tol, "max_iter": self.max_iter, "workers": self.workers}
+        return free.extend(Q, data, self.shape, mask=self.mask, **options)
 
     def backward(self, spectrum: Array) -> Array:
         """The frame (..., *shape) of a half spectrum, which may be overwritten."""
@@ -116,7 +120,8 @@ class Stage:
     @property
     def noisy_share(self) -> float:
         """Share of the grid's values that carry noise of their own: gaps are smooth, but a mirrored gap is as noisy."""
-        return 1.0 if self.boundary == "symmetric" else math.prod(self.shape) / math.prod(self.grid)
+        measured = math.prod(self.shape) if self.mask is None else np.count_nonzero(~self.mask)
+        return 1.0 if self.boundary == "symmetric" else measured / math.prod(self.grid)
 
     def coloured(self, width: float) -> Stage:
         """The same for noise that a Gaussian of `width` pixels has smoothed; 0 for white noise."""

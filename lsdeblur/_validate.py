@@ -68,7 +68,7 @@ def as_float_array(array: Any, name: str, *, ndim: Iterable[int] | None = None) 
         bad = a.size - int(np.count_nonzero(np.isfinite(a)))
         if bad:
             raise ValueError(
-                f"{name} has {bad} values that are NaN or infinite; replace them, for example with a local median"
+                f"{name} has {bad} values that are NaN or infinite; replace them, or name them to restore() with mask="
             )
     return a
 

@@ -158,7 +158,7 @@ def tikhonov(
     effort : str
         How lambda is chosen under a free boundary. "fast": from the spectra of the extended image, after one
         iteration. "accurate": from the exact curves, solved at three or more lambdas, some three times the cost (for
-        white noise; with correlated noise as "fast").
+        white noise without a mask; else as "fast").
     tol : float > 0
         Under a free boundary, iterations end when one lowers the cost ``||h * f - g||^2 + lam <f, P f>`` by less than
         this part of it.
@@ -237,7 +237,7 @@ def _choose(
     _, rest = _least_squares(stage, P, first.lam)
     data = replace(stage, max_iter=1).settled(data, rest)
     chosen, message = by(rule)
-    if effort == "fast" or stage.colour is not None:
+    if effort == "fast" or stage.colour is not None or stage.mask is not None:
         return chosen, message, data
     exact, data = _bracketed(stage, P, chosen.lam, data)
     better, message = selection.select(exact, rule, noise_std=noise_std, safety=safety)
@@ -300,7 +300,8 @@ def _residual_noise(stage: Stage, P: Array, Y: Array, chosen: Selection) -> floa
         rest = filters.tikhonov_rest(stage.H, P * c, chosen.lam)
     residual = stage.backward(_defined(rest, "the PSF's transfer function and lam times the penalty") * Y)
     dof = float(np.interp(math.log(chosen.lam), np.log(chosen.lams), chosen.dof))
-    return math.sqrt(float(np.mean(np.square(residual, dtype=np.float64))) / max(1 - dof / chosen.n_obs, 1e-12))
+    seen = residual if stage.mask is None else residual[:, ~stage.mask]
+    return math.sqrt(float(np.mean(np.square(seen, dtype=np.float64))) / max(1 - dof / chosen.n_obs, 1e-12))
 
 
 def _bins(stage: Stage, P: Array, Y: Array) -> Bins:

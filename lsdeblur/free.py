@@ -27,9 +27,11 @@ from lsdeblur import _fft
 from lsdeblur.boundary import crop
 from lsdeblur.spectrum import Curves, hermitian_weights
 
-__all__ = ["Band", "Extension", "System", "curves", "extend"]
+__all__ = ["Band", "Extension", "Hole", "System", "curves", "extend"]
 
 Array = npt.NDArray[Any]
+
+_DENSE = 2000  # pixels of a hole that is inverted by a dense factor: 16 MB in float32, a tenth of a second
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -140,6 +142,50 @@ def _shifted(x: Array) -> Array:
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Hole:
+    """Unmeasured pixels inside the frame, and the inverse of Q on them.
+
+    `index` locates the pixels on the grid; `factor` is the Cholesky factor of Q on a connected region, or None for
+    scattered pixels and for regions too large for one, where the mean of Q stands in (`mean`).
+    """
+
+    index: tuple[Array, ...]
+    factor: Array | None
+    mean: float
+
+    @classmethod
+    def all_of(cls, Q: Array, grid: Sequence[int], mask: Array) -> tuple[Hole, ...]:
+        """One hole per connected region of 2 to `_DENSE` pixels of `mask` (*shape), and one for all other pixels."""
+        from scipy.ndimage import label
+
+        kernel = _fft.irfftn(Q.astype(np.complex128), tuple(grid))
+        mean = float(kernel[(0,) * kernel.ndim])
+        regions, n = label(mask)
+        order = np.argsort(regions, axis=None, kind="stable")
+        sizes = np.bincount(regions.ravel(), minlength=n + 1)
+        holes, rest = [], []
+        for flat in np.split(order, np.cumsum(sizes)[:-1])[1:]:
+            index = np.unravel_index(flat, mask.shape)
+            if not 2 <= flat.size <= _DENSE:
+                rest.append(np.stack(index))
+                continue
+            between = tuple((x[:, np.newaxis] - x) % m for x, m in zip(index, grid, strict=True))
+            holes.append(cls(index, np.linalg.cholesky(kernel[between]).astype(Q.dtype), mean))
+        if rest:
+            holes.append(cls(tuple(np.concatenate(rest, axis=1)), None, mean))
+        return tuple(holes)
+
+    def add_solution(self, r: Array, z: Array) -> None:
+        """Add the inverse applied to the hole's part of `r` (*grid) to `z`."""
+        if self.factor is None:
+            z[self.index] += r[self.index] / r.dtype.type(self.mean)
+        else:
+            from scipy.linalg import cho_solve
+
+            z[self.index] += cho_solve((self.factor, True), r[self.index], check_finite=False)
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Extension:
     """An image extended to the grid, and what equation (1) says of it.
 
@@ -163,15 +209,28 @@ class System:
     shape: tuple[int, ...]
     grid: tuple[int, ...]
     bands: tuple[Band, ...]
+    holes: tuple[Hole, ...] = ()
+    mask: Array | None = None
     workers: int | None = None
 
     @classmethod
-    def of(cls, Q: Array, shape: Sequence[int], grid: Sequence[int], workers: int | None = None) -> System:
-        """For the symbol Q on the half spectrum, in the precision in which to work."""
+    def of(
+        cls,
+        Q: Array,
+        shape: Sequence[int],
+        grid: Sequence[int],
+        workers: int | None = None,
+        mask: Array | None = None,
+    ) -> System:
+        """For the symbol Q on the half spectrum, in the precision in which to work.
+
+        `mask` (*shape) is True where a pixel inside the frame was not measured: it is unknown like those outside.
+        """
         dtype = np.result_type(Q.dtype, np.complex64)
         gaps = [(axis, n - m) for axis, (n, m) in enumerate(zip(grid, shape, strict=True)) if n > m]
         bands = tuple(Band.of(Q, grid, axis, gap, dtype) for axis, gap in gaps)
-        return cls(Q, tuple(shape), tuple(grid), bands, workers)
+        holes = () if mask is None else Hole.all_of(Q, grid, mask)
+        return cls(Q, tuple(shape), tuple(grid), bands, holes, mask, workers)
 
     def solve(self, start: Array, *, tol: float = 3e-5, max_iter: int = 50) -> Extension:
         """Conjugate gradients from an extension `start` (*grid), until a step lowers J by less than ``tol * J``.
@@ -182,7 +241,7 @@ class System:
         y, Y = start.copy(), _fft.rfftn(start, ndim, self.workers)
         full = self._filtered(Y)
         J, p, rz = self._energy(Y), np.zeros_like(y), 1.0
-        converged, n_iter = not self.bands, 0
+        converged, n_iter = not (self.bands or self.holes), 0
         while not converged and n_iter < max_iter:
             n_iter += 1
             z = self._precondition(full)
@@ -201,6 +260,8 @@ class System:
             J -= step * rz
             converged = step * rz <= tol * J
         frame = crop(full, self.shape)
+        if self.mask is not None:
+            frame = np.where(self.mask, 0, frame)
         return Extension(y, Y, J, _inner(frame, frame), n_iter, converged)
 
     def log_determinant(self) -> float:
@@ -238,10 +299,13 @@ class System:
         return float(hermitian_weights(self.grid) @ columns) / math.prod(self.grid)
 
     def _precondition(self, full: Array) -> Array:
-        """The bands' inverses applied to the residual, ``-full`` outside the frame, and summed."""
+        """The inverses of bands and holes applied to the residual, ``-full`` where nothing was measured, and summed."""
         r = -full
-        crop(r, self.shape)[...] = 0
+        frame = crop(r, self.shape)
+        frame[...] = 0 if self.mask is None else np.where(self.mask, frame, 0)
         z = np.zeros_like(r)
+        for hole in self.holes:
+            hole.add_solution(r, z)
         for band in self.bands:
             np.moveaxis(z, band.axis, 0)[-band.width :] += band.solve(r, self.workers)
         return z
@@ -252,14 +316,21 @@ def _inner(a: Array, b: Array) -> float:
 
 
 def extend(
-    Q: Array, data: Array, shape: Sequence[int], *, tol: float = 3e-5, max_iter: int = 50, workers: int | None = None
+    Q: Array,
+    data: Array,
+    shape: Sequence[int],
+    *,
+    mask: Array | None = None,
+    tol: float = 3e-5,
+    max_iter: int = 50,
+    workers: int | None = None,
 ) -> list[Extension]:
     """Each channel of `data` (channels, *grid), whose frame of `shape` was observed, extended for the symbol Q.
 
-    Q (1 or channels, *half grid) of one PSF or of one a channel. Where it is zero everywhere, any extension will do.
+    Q (1 or channels, *half grid) of one PSF or of one a channel; `mask` (*shape) where a pixel was not measured.
     """
     grid = data.shape[1:]
-    systems = [System.of(q, shape, grid, workers) for q in Q]
+    systems = [System.of(q, shape, grid, workers, mask) for q in Q]
     return [systems[c % len(systems)].solve(y, tol=tol, max_iter=max_iter) for c, y in enumerate(data)]
 
 

@@ -449,3 +449,68 @@ def test_automatic_lambda_is_near_the_best(effort: str, h: Array, noise_std: flo
     result = restore(g, h, effort=effort)
     assert metrics.psnr(result.image, truth, data_range=1) > best - 0.5
     assert result.noise_std == pytest.approx(noise_std, rel=0.2)
+
+
+# Masks.
+
+
+def hidden(shape: Shape, kind: str) -> Array:
+    mask = np.zeros(shape, bool)
+    if kind != "region":
+        mask.ravel()[:: 7 if kind == "scattered" else 11] = True
+    if kind != "scattered":
+        mask[tuple(slice(n // 3, n // 3 + max(n // 3, 1)) for n in shape)] = True
+    return mask
+
+
+@pytest.mark.parametrize("kind", ["scattered", "region", "both"])
+@pytest.mark.parametrize(("shape", "size"), [((9, 8), (4, 3)), ((7, 12), (3, 5)), ((5, 6, 4), (2, 3, 2))])
+@pytest.mark.usefixtures("narrow")
+def test_masked_pixels_are_unknown(shape: tuple[int, ...], size: tuple[int, ...], kind: str) -> None:
+    """Against the dense normal equations of the pixels that were measured; what lies under the mask may be NaN."""
+    g, h, mask = reference.image(shape), reference.psf(size), hidden(shape, kind)
+    grid = grid_shape(shape, size, "free")
+    K = observed_rows(h, shape, grid)[~mask.ravel()]
+    P = reference.penalty_matrix("laplacian+gradient", grid)
+    expected = crop(np.linalg.solve(K.T @ K + LAM * P, K.T @ g[~mask]).reshape(grid), shape)
+    spoilt = np.where(mask, np.nan, g)
+    actual = restore(spoilt, h, lam=LAM, mask=mask, **SETTLED)
+    assert reference.relative_error(actual.image, expected) < EXACT
+    assert np.isnan(spoilt[mask]).all()
+
+
+def test_a_mask_serves_all_channels() -> None:
+    g, h = np.stack([reference.image((9, 8), seed) for seed in range(3)], axis=-1), reference.psf((3, 2))
+    mask = hidden((9, 8), "both")
+    together = restore(g, h, lam=LAM, mask=mask, channel_axis=-1, **SETTLED)
+    for i in range(3):
+        alone = restore(g[..., i], h, lam=LAM, mask=mask, **SETTLED)
+        np.testing.assert_allclose(together.image[..., i], alone.image, rtol=0, atol=1e-10)
+
+
+def test_holes_in_a_picture_are_filled_by_the_scene() -> None:
+    """A saturated region of 30 x 30 pixels, dead pixels: nearly the same image as without, in a few iterations."""
+    scene, h = data.camera()[100:356, 150:420] / 255, psf.motion(15, 30)
+    blurred = simulate.add_noise(simulate.blur(scene, h), noise_std=0.005, rng=0)
+    truth = simulate.valid_part(scene, h)
+    mask = np.random.default_rng(0).random(blurred.shape) < 0.03
+    mask[100:130, 60:90] = True
+    whole, holed = restore(blurred, h), restore(np.where(mask, 1.0, blurred), h, mask=mask)
+    assert holed.n_iter <= 10
+    assert holed.noise_std == pytest.approx(whole.noise_std, rel=0.1)
+    seen = ~mask
+    assert metrics.psnr(holed.image[seen], truth[seen]) > metrics.psnr(whole.image[seen], truth[seen]) - 0.3
+
+
+@pytest.mark.parametrize(
+    ("mask", "options", "message"),
+    [
+        (np.zeros((9, 8), bool), {"boundary": "taper"}, "mask needs boundary='free', not 'taper'"),
+        (np.zeros((8, 8), bool), {}, r"mask must be a bool array of the image's spatial shape \(9, 8\)"),
+        (np.zeros((9, 8)), {}, r"mask must be a bool array .* not float64"),
+        (np.ones((9, 8), bool), {}, "mask hides every pixel"),
+    ],
+)
+def test_masks_that_cannot_be(mask: Array, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        restore(reference.image((9, 8)), reference.psf((3, 2)), lam=LAM, mask=mask, **options)
