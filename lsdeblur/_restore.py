@@ -26,7 +26,7 @@ from lsdeblur._validate import (
 from lsdeblur._version import __version__
 from lsdeblur.boundary import BOUNDARIES
 from lsdeblur.direct import make_plan
-from lsdeblur.errors import LsdeblurWarning
+from lsdeblur.errors import LambdaAtBoundaryWarning, LsdeblurWarning
 from lsdeblur.psf import trim
 
 __all__ = ["plan", "restore"]
@@ -126,6 +126,8 @@ def restore(
             f"method {name!r} returned shape {solution.image.shape} for a problem of {problem.image.shape}"
         )
     logger.debug("%s: %s", name, solution.message)
+    if solution.selection is not None and solution.selection.at_boundary:
+        warnings.warn(f"{solution.message}; give a number if you know better", LambdaAtBoundaryWarning, stacklevel=2)
     return Restoration(
         image=channels_back(solution.image, channel_axis),
         psf=np.array(psf),

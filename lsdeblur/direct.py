@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -16,7 +15,7 @@ from lsdeblur._methods import Problem, Solution, check_options
 from lsdeblur._results import Selection
 from lsdeblur._stage import Forward, Plan, Stage
 from lsdeblur._validate import check_choice, check_non_negative, check_positive
-from lsdeblur.errors import LambdaAtBoundaryWarning, ParameterChoiceError
+from lsdeblur.errors import ParameterChoiceError
 from lsdeblur.noise import correlation_width, estimate_noise_std
 from lsdeblur.spectrum import Bins, Curves, Penalty, Spectra, penalty_symbol, power_spectrum, transfer_function
 
@@ -231,9 +230,7 @@ def _choose(
 
     if not stage.free:
         return *by(rule), data
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", LambdaAtBoundaryWarning)
-        first, _ = by("auto")
+    first, _ = by("auto")
     _, rest = _least_squares(stage, P, first.lam)
     data = replace(stage, max_iter=1).settled(data, rest)
     chosen, message = by(rule)
@@ -329,9 +326,8 @@ def _noise_level(problem: Problem) -> tuple[float, str]:
     try:
         return estimate_noise_std(problem.image, psf, channel_axis=0), "; noise read where the blur erased the scene"
     except ParameterChoiceError:
-        return estimate_noise_std(
-            problem.image, channel_axis=0
-        ), "; noise estimated from wavelets, texture counts as noise"
+        level = estimate_noise_std(problem.image, channel_axis=0)
+        return level, "; noise estimated from wavelets, texture counts as noise"
 
 
 def _all_but_mean(stage: Stage) -> Array:
@@ -358,14 +354,11 @@ def _least_squares(stage: Stage, P: Array, lam: float) -> Filter:
 def _inverse_filter(stage: Stage, *, threshold: float = 0.1) -> Filter:
     dc = np.abs(stage.H[_mean(stage)]).reshape(-1, *[1] * len(stage.grid))
     gain = filters.inverse(stage.H, check_non_negative(threshold, "threshold") * dc).reshape(stage.H.shape)
-    rest = None
-    if (
-        stage.free and not gain.all()
-    ):  # the filter has no penalty of its own to extend the data by: Tikhonov's stands in
-        rest = filters.tikhonov_rest(
-            stage.H, stage.penalty("laplacian+gradient"), float(np.mean(dc**2)) * max(threshold, 1e-2) ** 2
-        )
-    return gain, rest
+    if not stage.free or gain.all():
+        return gain, None
+    # This filter has no penalty of its own to extend the data by: Tikhonov's stands in, at about the same strength.
+    lam = float(np.mean(dc**2)) * max(threshold, 1e-2) ** 2
+    return gain, filters.tikhonov_rest(stage.H, stage.penalty("laplacian+gradient"), lam)
 
 
 def _wiener_filter(

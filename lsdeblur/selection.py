@@ -20,7 +20,6 @@ Evidence, GCV and SURE assume white noise. An extremum at the end of the searche
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 
 import numpy as np
@@ -28,7 +27,7 @@ import numpy.typing as npt
 
 from lsdeblur._results import Selection
 from lsdeblur._validate import check_choice, check_positive
-from lsdeblur.errors import LambdaAtBoundaryWarning, ParameterChoiceError
+from lsdeblur.errors import ParameterChoiceError
 from lsdeblur.spectrum import Bins, Curves
 
 __all__ = ["AUTO_CHAIN", "NEED_NOISE", "RULES", "auto", "choose", "least_error", "select"]
@@ -116,7 +115,7 @@ def auto(curves: Curves, *, noise_std: float | None = None, safety: float = 1.0)
     The larger of what evidence and GCV choose: both err towards too little smoothing where their assumptions
     fail, and that costs more than too much. If neither has an answer, the L-curve. If none has, the data do not
     determine lambda: they prefer ever smaller (no noise to be seen) or ever larger ones, and the end of the range
-    is used, with a `LambdaAtBoundaryWarning`. Where nothing varies, any lambda gives the same image.
+    is used, and `at_boundary` says so. Where nothing varies, any lambda gives the same image.
     """
     criteria, choices, failures = _evaluate(curves, noise_std, safety)
     without: list[str] = []
@@ -130,11 +129,10 @@ def auto(curves: Curves, *, noise_std: float | None = None, safety: float = 1.0)
             return _selection(curves, rule, choices[rule], criteria, choices), message
     rule = AUTO_CHAIN[0][0]
     if not np.all(np.isfinite(criteria[rule])):
-        lam, message = float(curves.lams[-1]), "the image does not vary: every lambda gives the same result"
-    else:
-        lam = float(curves.lams[int(np.argmin(criteria[rule]))])
-        message = "; ".join([f"lambda {lam:.3g} is the end of the range", *failures.values()])
-        warnings.warn(message, LambdaAtBoundaryWarning, stacklevel=2)
+        message = "the image does not vary: every lambda gives the same result"
+        return _selection(curves, rule, float(curves.lams[-1]), criteria, choices), message
+    lam = float(curves.lams[int(np.argmin(criteria[rule]))])
+    message = "; ".join([f"lambda {lam:.3g} is the end of the range", *failures.values()])
     return _selection(curves, rule, lam, criteria, choices, at_boundary=True), message
 
 
@@ -166,10 +164,8 @@ def least_error(bins: Bins, curves: Curves, noise_power: float) -> Selection:
     values = np.array([np.sum((lam**2 * signal + noise) / (bins.s + lam) ** 2) for lam in curves.lams])
     try:
         lam, at_boundary = _minimum(curves.lams, values, "least-error"), False
-    except ParameterChoiceError as error:
-        lam, at_boundary = float(curves.lams[int(np.argmin(values))]), True
-        if noise_power > 0:
-            warnings.warn(str(error), LambdaAtBoundaryWarning, stacklevel=2)
+    except ParameterChoiceError:
+        lam, at_boundary = float(curves.lams[int(np.argmin(values))]), noise_power > 0
     return _selection(curves, "least-error", lam, {"least-error": values}, {"least-error": lam}, at_boundary)
 
 

@@ -10,7 +10,7 @@ import pytest
 import reference
 from reference import Array
 
-from lsdeblur import LambdaAtBoundaryWarning, ParameterChoiceError, psf, restore, selection
+from lsdeblur import LambdaAtBoundaryWarning, ParameterChoiceError, Problem, Solution, psf, restore, selection
 from lsdeblur.boundary import BOUNDARIES
 from lsdeblur.selection import RULES, choose
 from lsdeblur.spectrum import Bins, Curves, Spectra, penalty_symbol, transfer_function
@@ -230,11 +230,11 @@ def test_auto_takes_the_larger_of_evidence_and_gcv() -> None:
 
 
 @pytest.mark.parametrize(("energy", "end"), [((50.0, 100.0), "upper"), ((500.0, 100.0), "lower")])
-def test_auto_without_an_answer_warns(energy: tuple[float, float], end: str) -> None:
+def test_auto_without_an_answer_says_so(energy: tuple[float, float], end: str) -> None:
     curves = two_bins(energy)
-    message = f"evidence has its extremum at the {end} end.*give a number, or another rule"
-    with pytest.warns(LambdaAtBoundaryWarning, match=message):
-        chosen, message = selection.auto(curves)
+    chosen, message = selection.auto(curves)
+    assert f"evidence has its extremum at the {end} end" in message
+    assert "give a number, or another rule" in message
     assert chosen.at_boundary
     assert chosen.lam == curves.lams[-1 if end == "upper" else 0]
     assert "is the end of the range" in message
@@ -308,11 +308,24 @@ def test_least_error_is_the_ratio_of_the_powers() -> None:
     assert chosen.criterion == "least-error"
 
 
-def test_least_error_at_the_end_warns() -> None:
+def test_least_error_at_the_end_says_so() -> None:
     bins = Bins(np.logspace(-4, 0, 50), np.full(50, 7.0), np.full(50, 7.0), 1.0, 1.0)
-    with pytest.warns(LambdaAtBoundaryWarning, match="least-error has its extremum at the lower end"):
-        chosen = selection.least_error(bins, bins.curves(np.logspace(0, 2, 20)), 1e-3)
+    chosen = selection.least_error(bins, bins.curves(np.logspace(0, 2, 20)), 1e-3)
     assert chosen.at_boundary
+    assert chosen.lam == 1
+
+
+def test_restore_warns_of_a_lambda_at_the_end() -> None:
+    chosen, message = selection.auto(two_bins((500.0, 100.0)))
+
+    def method(problem: Problem) -> Solution:
+        return Solution(problem.image, lam=chosen.lam, selection=chosen, message=message)
+
+    with pytest.warns(
+        LambdaAtBoundaryWarning, match="is the end of the range.*give a number if you know better"
+    ) as seen:
+        restore(np.ones((5, 6)), [[1.0]], method=method)
+    assert seen[0].filename == __file__
 
 
 def test_messages_of_select() -> None:
