@@ -9,11 +9,12 @@
 `plan`          a direct restoration for many images of one shape and PSF
 `psf`           generators of point-spread functions, and measured ones
 `simulate`      blur a scene and add noise
-`boundary`      what is assumed outside the frame
+`boundary`      how an image is continued outside its frame
 `spectrum`      transfer functions, penalties, the curves over lambda
 `selection`     the rules that choose lambda
-`noise`         the noise's level
+`noise`         the noise's level and colour
 `filters`       the gains
+`free`          the solver of free boundaries
 `direct`        inverse, Wiener and Tikhonov with their options
 `metrics`       PSNR, SSIM, NMSE, ISNR
 `plot`          L-curves, comparisons, PSFs (loads matplotlib)
@@ -26,7 +27,6 @@ from typing import Any
 from lsdeblur._methods import METHODS, Problem, Solution
 from lsdeblur._restore import plan, restore
 from lsdeblur._results import Restoration, Selection
-from lsdeblur._stage import Plan
 from lsdeblur._version import __version__
 from lsdeblur.errors import (
     ConvergenceWarning,
@@ -37,8 +37,19 @@ from lsdeblur.errors import (
 )
 
 _MODULES = (
-    "boundary", "direct", "errors", "filters", "metrics", "noise", "plot", "psf", "selection", "simulate", "spectrum",
-)  # fmt: skip
+    "boundary",
+    "direct",
+    "errors",
+    "filters",
+    "free",
+    "metrics",
+    "noise",
+    "plot",
+    "psf",
+    "selection",
+    "simulate",
+    "spectrum",
+)
 
 __all__ = [  # noqa: PLE0604
     "METHODS",
@@ -62,6 +73,8 @@ __all__ = [  # noqa: PLE0604
 def __getattr__(name: str) -> Any:
     if name in _MODULES:
         return importlib.import_module(f"lsdeblur.{name}")
+    if name == "Plan":
+        return importlib.import_module("lsdeblur._stage").Plan
     raise AttributeError(f"module 'lsdeblur' has no attribute {name!r}")
 
 

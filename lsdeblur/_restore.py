@@ -5,14 +5,13 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from lsdeblur._methods import Method, Problem, Solution, check_options, resolve
 from lsdeblur._results import Restoration
-from lsdeblur._stage import Plan, Stage
 from lsdeblur._validate import (
     as_psf,
     channels_back,
@@ -25,9 +24,11 @@ from lsdeblur._validate import (
 )
 from lsdeblur._version import __version__
 from lsdeblur.boundary import BOUNDARIES
-from lsdeblur.direct import make_plan
 from lsdeblur.errors import LambdaAtBoundaryWarning, LsdeblurWarning
 from lsdeblur.psf import trim
+
+if TYPE_CHECKING:
+    from lsdeblur._stage import Plan
 
 __all__ = ["plan", "restore"]
 
@@ -201,6 +202,9 @@ def plan(
     >>> sharpen(np.ones((5, 64, 64))).shape
     (5, 64, 64)
     """
+    from lsdeblur._stage import Stage  # methods are imported when they are used, also by restore()
+    from lsdeblur.direct import make_plan
+
     ndim = np.ndim(np.asarray(psf))
     sizes = check_size(shape, ndim, "shape")
     h = _checked_psf(psf, sizes, None)[0]
