@@ -29,12 +29,16 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Forward:
-    """Extended data (channels, *grid), their half spectrum, and how the extension was reached."""
+    """Extended data (channels, *grid), their half spectrum, and how the extension was reached.
+
+    `residual` is the squared norm of what the filter leaves of the measured pixels, where it is known already.
+    """
 
     data: Array
     spectrum: Array
     n_iter: int = 1
     converged: bool = True
+    residual: float | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -97,7 +101,9 @@ class Stage:
                 ConvergenceWarning,
                 stacklevel=2,
             )
-        return Forward(np.stack([x.data for x in found]), np.stack([x.spectrum for x in found]), n_iter, converged)
+        residual = sum(x.residual for x in found)
+        settled, spectrum = (np.stack([getattr(x, name) for x in found]) for name in ("data", "spectrum"))
+        return Forward(settled, spectrum, n_iter, converged, residual)
 
     def settled(self, data: Array, rest: Array | None) -> Array:
         """The data alone, after `max_iter` iterations at most."""

@@ -210,7 +210,7 @@ def _regularised(
     gain, rest = _least_squares(stage, P, lam)
     forward = stage.forward(data, rest)
     if chosen and noise_std is None:
-        noise_std = _residual_noise(stage, P, forward.spectrum, chosen)
+        noise_std = _residual_noise(stage, P, forward, chosen)
     return _solution(stage, gain, forward, lam=lam, selection=chosen, noise_std=noise_std, message=message + source)
 
 
@@ -261,7 +261,7 @@ def _wiener_auto(problem: Problem, stage: Stage, noise_std: float | None) -> Sol
     fitted, message, data = _choose(stage, P, stage.extend(problem.image), "auto", None, 1.0)
     _, rest = _least_squares(stage, P, fitted.lam)
     forward = stage.forward(data, rest)
-    estimated = _residual_noise(stage, P, forward.spectrum, fitted)
+    estimated = _residual_noise(stage, P, forward, fitted)
     noise_std = estimated if noise_std is None else noise_std
     P[_mean(stage)] = np.inf  # the mean takes no part
     amplitude = estimated * np.sqrt(math.prod(stage.grid) * stage.noisy_share / fitted.lam / P)
@@ -286,19 +286,25 @@ def _solution(stage: Stage, gain: Array, forward: Forward, **fields: Any) -> Sol
     return Solution(image, n_iter=forward.n_iter, converged=forward.converged, **fields)
 
 
-def _residual_noise(stage: Stage, P: Array, Y: Array, chosen: Selection) -> float:
+def _residual_noise(stage: Stage, P: Array, forward: Forward, chosen: Selection) -> float:
     """Noise level from the residual inside the frame, where the boundary made nothing up.
 
-    ``sqrt(R / (n - D))`` with the residual R of the frame's n pixels and their part D of the degrees of freedom.
+    ``sqrt(R / (n - D))`` with the residual R of the n measured pixels and their part D of the degrees of freedom.
     Source: Wahba (1983), J. R. Stat. Soc. B 45, 133-150, doi:10.1111/j.2517-6161.1983.tb01239.x.
     """
-    c = 1 if stage.colour is None else stage.colour
-    with np.errstate(divide="ignore", invalid="ignore"):
-        rest = filters.tikhonov_rest(stage.H, P * c, chosen.lam)
-    residual = stage.backward(_defined(rest, "the PSF's transfer function and lam times the penalty") * Y)
+    measured = math.prod(stage.shape) if stage.mask is None else np.count_nonzero(~stage.mask)
+    residual = forward.residual
+    if residual is None or stage.colour is not None:
+        c = 1 if stage.colour is None else stage.colour
+        with np.errstate(divide="ignore", invalid="ignore"):
+            rest = filters.tikhonov_rest(stage.H, P * c, chosen.lam)
+        left = stage.backward(
+            _defined(rest, "the PSF's transfer function and lam times the penalty") * forward.spectrum
+        )
+        left = left if stage.mask is None else left[:, ~stage.mask]
+        residual = float(np.sum(np.square(left, dtype=np.float64)))
     dof = float(np.interp(math.log(chosen.lam), np.log(chosen.lams), chosen.dof))
-    seen = residual if stage.mask is None else residual[:, ~stage.mask]
-    return math.sqrt(float(np.mean(np.square(seen, dtype=np.float64))) / max(1 - dof / chosen.n_obs, 1e-12))
+    return math.sqrt(residual / (len(forward.data) * measured) / max(1 - dof / chosen.n_obs, 1e-12))
 
 
 def _bins(stage: Stage, P: Array, Y: Array) -> Bins:
