@@ -18,8 +18,9 @@ __all__ = ["colour", "correlation_width", "estimate_noise_std"]
 
 _ERASED = 1e-2  # |H| / |H(0)| below which a scene's contribution (1e-4 of its power) is taken to be gone
 _WIDTHS = np.array([0.0, 0.3, 0.45, 0.6, 0.8, 1.0, 1.25])  # pixels
-_SEEN = 0.2  # share of frequencies that noise must rule before its colour can be told from the scene's
-_GAIN = 0.03  # log-likelihood a frequency that a colour must gain: white noise on pictures reaches 0.025
+_SEEN = 0.2  # share of frequencies that noise must rule for its colour to be told easily from the scene's
+_GAIN = 0.03  # log-likelihood a frequency that a colour must gain then: white noise on pictures reaches 0.025
+_HARD_GAIN = 0.25  # and where noise rules less: white noise on a page of text reaches 0.12
 _EVIDENCE = 100.0  # and in all: on small frames white noise reaches some 50
 _SAMPLES = 6000  # frequencies looked at
 _ENOUGH = 200  # erased frequencies needed: the median of so many is known to 10 %
@@ -85,9 +86,9 @@ def correlation_width(image: npt.NDArray[Any], H: npt.NDArray[Any], P: npt.NDArr
 
     The likelihood of the windowed image's spectrum, ``S |H|^2 / P + N c(w)`` for a scene of power S / P and noise of
     power N with the colour c of `colour`, is maximised over S / N and the width on a sample of frequencies. A colour
-    must gain 0.03 a frequency and 100 in all in log-likelihood over white noise to be believed, and white noise must
-    rule a fifth of the frequencies: where the scene hides the noise (a mild blur, little noise), its colour is unknown,
-    and 0 is returned. The scene's spectrum is taken to be a power law; text, which has another, set these thresholds.
+    must gain 100 in log-likelihood over white noise to be believed, and 0.03 a frequency, or 0.25 where white noise
+    would rule less than a fifth of them: where the scene hides the noise (a mild blur, little noise), its colour is
+    unknown, and 0 is returned. The scene's power is taken to be S / P; text, which has another, set these thresholds.
 
     Parameters
     ----------
@@ -119,8 +120,7 @@ def correlation_width(image: npt.NDArray[Any], H: npt.NDArray[Any], P: npt.NDArr
     scale = float(np.abs(H).max()) ** 2 / float(P.mean(dtype=np.float64))
     _, lam = _whittle(s, E, count, scale * np.logspace(-9, 6, 31))
     white, lam = _whittle(s, E, count, lam * np.logspace(-0.5, 0.5, 13))
-    if np.average(lam / (s + lam), weights=count) < _SEEN:
-        return 0.0
+    seen = np.average(lam / (s + lam), weights=count) > _SEEN
     values = [white]
     for width in _WIDTHS[1:]:
         c = np.exp(-(width**2) * r2) + 1e-4
@@ -128,7 +128,7 @@ def correlation_width(image: npt.NDArray[Any], H: npt.NDArray[Any], P: npt.NDArr
         value, lam = _whittle(s / c, E / c, count, lam * np.logspace(-0.4, 0.4, 5))
         values.append(value + float(np.average(np.log(c), weights=count)))
     i = int(np.argmin(values))
-    if white - values[i] < max(_GAIN, _EVIDENCE / image.size):
+    if white - values[i] < max(_GAIN if seen else _HARD_GAIN, _EVIDENCE / image.size):
         return 0.0
     near = slice(max(i - 1, 0), max(i - 1, 0) + 3) if i + 2 <= len(_WIDTHS) else slice(i - 2, i + 1)
     bend, slope, _ = np.polyfit(_WIDTHS[near], values[near], 2)
