@@ -9,7 +9,8 @@ the best f is the ordinary gain, ``conj(H) Y / (|H|^2 + lam P)``, and the cost t
 so the unknown strip u of y, all pixels outside the frame, solves ``Q_uu u = -Q_ug g``. The strip is one band across the
 grid per axis. Q restricted to one band is a block of Toeplitz matrices in the frequencies along the band, inverted
 exactly (Levinson's recursion; Gohberg & Semencul 1972). The sum of the bands' inverses preconditions conjugate
-gradients (additive Schwarz), which then need a few iterations of two transforms of the grid each.
+gradients (additive Schwarz), which then need a few iterations of two transforms of the grid each. Pixels inside the
+frame that were not measured are more unknowns of the same system, with dense inverses for connected holes.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ __all__ = ["Band", "Extension", "Hole", "System", "curves", "extend"]
 
 Array = npt.NDArray[Any]
 
-_DENSE = 2000  # pixels of a hole that is inverted by a dense factor: 16 MB in float32, a tenth of a second
+_DENSE = 2000  # pixels of a hole that is inverted by a dense factor: 16 MB in float32; of the order of a second
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -42,26 +43,23 @@ class Band:
     ----------
     axis, width : int
         The band's axis, and the number of unknown pixels along it.
-    lags : complex array (width, *half spectrum of the other axes)
-        Toeplitz matrices ``T[i, j] = lags[i - j]`` of Q, one per frequency along the band.
-    first : complex array (width, ...)
-        First columns of their inverses; by the formula of Gohberg and Semencul they determine the inverses.
-    logdet : array (...)
-        Logarithms of their determinants.
+    first : complex array (width, *half spectrum of the other axes)
+        First columns of the inverses of Q's Toeplitz matrices, one matrix per frequency along the band; by the formula
+        of Gohberg and Semencul they determine the inverses.
+    logdet : array (*half spectrum of the other axes)
+        Logarithms of the matrices' determinants.
     """
 
     axis: int
     width: int
-    lags: Array
     first: Array
     logdet: Array
 
     @classmethod
     def of(cls, Q: Array, grid: Sequence[int], axis: int, width: int, dtype: npt.DTypeLike) -> Band:
         """From the symbol Q on the half spectrum; computed in float64 and kept in the complex `dtype`."""
-        lags = band_lags(Q, grid, axis, width)
-        first, logdet = levinson(lags)
-        return cls(axis, width, lags, first.astype(dtype), logdet)
+        first, logdet = levinson(band_lags(Q, grid, axis, width))
+        return cls(axis, width, first.astype(dtype), logdet)
 
     def solve(self, r: Array, workers: int | None) -> Array:
         """The band's inverse applied to the band's part of `r` (*grid); returns that part, its axis first."""
