@@ -75,6 +75,18 @@ def rows(clean: np.ndarray, sigma: float, rng: np.random.Generator) -> np.ndarra
     return image + 0.005 * rng.standard_normal((len(image), 1))
 
 
+def streaks(clean: np.ndarray, sigma: float, rng: np.random.Generator) -> np.ndarray:
+    """Noise that the read-out of the rows has smoothed, along them alone."""
+    noise = ndimage.gaussian_filter1d(rng.standard_normal(clean.shape[:2]), 1.0, axis=1, mode="wrap")
+    return rgb2gray(clean) + sigma * noise / noise.std()
+
+
+def enlarged(clean: np.ndarray, sigma: float, rng: np.random.Generator) -> np.ndarray:
+    """Every second pixel of every second row measured, the others interpolated by cubic splines."""
+    at = np.indices(clean.shape[:2]) / 2
+    return ndimage.map_coordinates(noisy(clean[::2, ::2], sigma, rng), at, mode="mirror")
+
+
 def non_local_means(clean: np.ndarray, sigma: float, rng: np.random.Generator) -> np.ndarray:
     image = noisy(clean, sigma, rng)
     return restoration.denoise_nl_means(image, patch_size=5, patch_distance=5, h=0.6 * sigma, sigma=sigma)
@@ -98,6 +110,8 @@ TREATMENTS: dict[str, Treatment] = {
     "jpeg 90": jpeg(90),
     "jpeg 75": jpeg(75),
     "rows": rows,
+    "streaks": streaks,
+    "enlarged": enlarged,
     "non-local means": non_local_means,
     "wavelets": wavelets,
     "bilateral": bilateral,
@@ -112,8 +126,14 @@ def turned(image: np.ndarray, order: int) -> np.ndarray:
     return ndimage.rotate(image, 2, reshape=False, order=order)
 
 
+def sharpened(image: np.ndarray, order: int) -> np.ndarray:
+    """By an unsharp mask."""
+    return 2 * image - ndimage.gaussian_filter(image, 1.0)
+
+
 #: what moves pixels, and so the PSF as well; a shift leaves the truth where it is, for the moved PSF puts it back
 RESAMPLED = {
+    "sharpened": (sharpened, 1),
     "shifted, linear": (shifted, 1),
     "shifted, cubic": (shifted, 3),
     "turned, linear": (turned, 1),

@@ -69,6 +69,7 @@ class Solution:
     selection: Selection | None = None
     noise_std: float | None = None
     noise_width: float = 0.0
+    noise_floor: float = 1e-4
     std: npt.NDArray[np.floating[Any]] | None = None
     converged: bool = True
     n_iter: int = 1

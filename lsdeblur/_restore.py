@@ -77,8 +77,8 @@ def restore(
         Threads; None means all processors.
     **options
         The method's own (`lsdeblur.direct`): for "tikhonov" `lam`, `penalty`, `tau`, `noise_std`, `noise_width`,
-        `safety`, `effort`; for "wiener" `nsr`, `noise_power`, `signal_power`, `noise_std`, `safety`; for "inverse"
-        `threshold`; for all of them `tol` and `max_iter`.
+        `noise_floor`, `safety`, `effort`; for "wiener" `nsr`, `noise_power`, `signal_power`, `noise_std`, `safety`; for
+        "inverse" `threshold`; for all of them `tol` and `max_iter`.
 
     Returns
     -------
@@ -137,6 +137,7 @@ def restore(
         selection=solution.selection,
         noise_std=solution.noise_std,
         noise_width=solution.noise_width,
+        noise_floor=solution.noise_floor,
         std=None if solution.std is None else channels_back(solution.std, channel_axis),
         converged=solution.converged,
         n_iter=solution.n_iter,
@@ -178,8 +179,9 @@ def plan(
     shape : sequence of int
         Spatial shape of the images.
     method : str
-        "tikhonov" (options `lam` >= 0, required, `penalty`, `tau`, `noise_width`), "wiener" (`nsr`, or `noise_power`
-        and `signal_power`) or "inverse" (`threshold`). Lambda is a number here: take it from a first `restore`.
+        "tikhonov" (options `lam` >= 0, required, `penalty`, `tau`, `noise_width`, `noise_floor`), "wiener" (`nsr`, or
+        `noise_power` and `signal_power`) or "inverse" (`threshold`). Lambda is a number here: take it from a first
+        `restore`.
     boundary, spacing, workers
         As in `restore`.
     dtype : dtype, optional

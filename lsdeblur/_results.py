@@ -90,6 +90,8 @@ class Restoration:
         Noise standard deviation in units of the image: as given, or estimated from the residual.
     noise_width : float
         Width in pixels of the Gaussian that correlates the noise, as given or found; 0 for white noise.
+    noise_floor : float
+        Beside correlated noise, power of its white part relative to the correlated part's at frequency zero.
     std : array or None
         Posterior standard deviation of each pixel, where the method gives one.
     converged : bool
@@ -111,6 +113,7 @@ class Restoration:
     selection: Selection | None = None
     noise_std: float | None = None
     noise_width: float = 0.0
+    noise_floor: float = 1e-4
     std: Array | None = None
     converged: bool = True
     n_iter: int = 1

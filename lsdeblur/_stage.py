@@ -129,9 +129,9 @@ class Stage:
         measured = math.prod(self.shape) if self.mask is None else np.count_nonzero(~self.mask)
         return 1.0 if self.boundary == "symmetric" else measured / math.prod(self.grid)
 
-    def coloured(self, width: float) -> Stage:
-        """The same for noise that a Gaussian of `width` pixels has smoothed; 0 for white noise."""
-        return replace(self, colour=colour(self.grid, width, self.H.real.dtype) if width else None)
+    def coloured(self, width: float, floor: float) -> Stage:
+        """The same for noise that a Gaussian of `width` pixels has smoothed down to `floor`; 0 for white noise."""
+        return replace(self, colour=colour(self.grid, width, floor, self.H.real.dtype) if width else None)
 
     def penalty(self, penalty: Penalty, tau: float = 0.1) -> Array:
         """The penalty's symbol on the half grid."""

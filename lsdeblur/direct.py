@@ -16,7 +16,7 @@ from lsdeblur._results import Selection
 from lsdeblur._stage import Forward, Plan, Stage
 from lsdeblur._validate import check_choice, check_non_negative, check_positive
 from lsdeblur.errors import ParameterChoiceError
-from lsdeblur.noise import correlation_width, estimate_noise_std
+from lsdeblur.noise import FLOOR, estimate_noise_std, find_colour
 from lsdeblur.spectrum import Bins, Curves, Penalty, Spectra, penalty_symbol, power_spectrum, transfer_function
 
 __all__ = ["inverse", "make_plan", "tikhonov", "wiener"]
@@ -128,6 +128,7 @@ def tikhonov(
     noise_std: float | None = None,
     safety: float = 1.0,
     noise_width: float | str = "auto",
+    noise_floor: float = FLOOR,
     effort: str = "fast",
     tol: float = 3e-5,
     max_iter: int = 50,
@@ -152,8 +153,10 @@ def tikhonov(
         Factor on the noise power for "discrepancy".
     noise_width : float >= 0 or "auto"
         Width in pixels of the Gaussian that correlates the noise; 0 for white noise. "auto" looks for it with
-        ``lam="auto"`` (`noise.correlation_width`) and takes the noise for white otherwise. With the noise's spectrum
+        ``lam="auto"`` (`noise.find_colour`) and takes the noise for white otherwise. With the noise's spectrum
         c (`noise.colour`) the residual is weighted by ``1 / c``, so lam multiplies ``P c``.
+    noise_floor : float > 0
+        For a given width, the part of the noise's power that is white all the same; "auto" looks for it, too.
     effort : str
         How lambda is chosen under a free boundary. "fast": from the spectra of the extended image, after one
         iteration. "accurate": from the exact curves, solved at three or more lambdas, some three times the cost (for
@@ -178,16 +181,17 @@ def tikhonov(
     stage = Stage.of(problem, tol, max_iter)
     check_choice(effort, ("fast", "accurate"), "effort")
     P = stage.penalty(penalty, tau)
-    width, seen = 0.0, ""
+    floor, width, seen = check_positive(noise_floor, "noise_floor"), 0.0, ""
     if isinstance(noise_width, str):
         check_choice(noise_width, ("auto",), "noise_width")
         if isinstance(lam, str) and lam == "auto":
-            width = _correlation(problem, stage, penalty, tau)
-            seen = f"; noise looks correlated over {width:.2g} pixels" if width else ""
+            width, floor = _colour(problem, stage, penalty, tau)
+            rest = f", but for {floor:.0%} of its power" if floor > FLOOR else ""
+            seen = f"; noise looks correlated over {width:.2g} pixels{rest}" if width else ""
     else:
         width = check_non_negative(noise_width, "noise_width")
-    solution = _regularised(problem, stage.coloured(width), P, lam, "lam", noise_std, safety, effort)
-    return replace(solution, noise_width=width, message=solution.message + seen)
+    solution = _regularised(problem, stage.coloured(width, floor), P, lam, "lam", noise_std, safety, effort)
+    return replace(solution, noise_width=width, noise_floor=floor, message=solution.message + seen)
 
 
 def _regularised(
@@ -318,12 +322,12 @@ def _bins(stage: Stage, P: Array, Y: Array) -> Bins:
     return Bins.pooled(parts)
 
 
-def _correlation(problem: Problem, stage: Stage, penalty: Penalty, tau: float) -> float:
-    """Width over which the noise is correlated, from the image on its own grid."""
+def _colour(problem: Problem, stage: Stage, penalty: Penalty, tau: float) -> tuple[float, float]:
+    """Width over which the noise is correlated, and its floor, from the image on its own grid."""
     shape, dtype = stage.shape, stage.H.real.dtype
     H = transfer_function(problem.psf, shape, workers=stage.workers)
     P = penalty_symbol(penalty, shape, tau=tau, spacing=stage.spacing, dtype=dtype)
-    return correlation_width(problem.image, H, P)
+    return find_colour(problem.image, H, P)
 
 
 def _noise_level(problem: Problem) -> tuple[float, str]:
@@ -395,10 +399,12 @@ def _tikhonov_filter(
     penalty: Penalty = "laplacian+gradient",
     tau: float = 0.1,
     noise_width: float = 0.0,
+    noise_floor: float = FLOOR,
 ) -> Filter:
     if lam is None:
         raise TypeError("a tikhonov plan needs lam=, a number: for example the .lam of a first restore(...)")
-    stage = stage.coloured(check_non_negative(noise_width, "noise_width"))
+    width, floor = check_non_negative(noise_width, "noise_width"), check_positive(noise_floor, "noise_floor")
+    stage = stage.coloured(width, floor)
     return _least_squares(stage, stage.penalty(penalty, tau), check_non_negative(lam, "lam"))
 
 

@@ -14,13 +14,18 @@ from lsdeblur._validate import as_psf, channels_first
 from lsdeblur.errors import ParameterChoiceError
 from lsdeblur.spectrum import frequencies, hermitian_weights, transfer_function
 
-__all__ = ["colour", "correlation_width", "estimate_noise_std"]
+__all__ = ["FLOOR", "colour", "estimate_noise_std", "find_colour"]
+
+#: the least white part of coloured noise, relative to its power at frequency zero: rounding and read-out
+FLOOR = 1e-4
 
 _ERASED = 1e-2  # |H| / |H(0)| below which a scene's contribution (1e-4 of its power) is taken to be gone
-_WIDTHS = np.array([0.0, 0.3, 0.45, 0.6, 0.8, 1.0, 1.25])  # pixels
+_WIDTHS = np.array([0.3, 0.45, 0.6, 0.8, 1.0, 1.25])  # pixels
+_FLOORS = (FLOOR, 0.01, 0.03, 0.1, 0.3)  # denoising leaves a tenth or so of the finest noise
 _SEEN = 0.2  # share of frequencies that noise must rule for its colour to be told easily from the scene's
-_GAIN = 0.03  # log-likelihood a frequency that a colour must gain then: white noise on pictures reaches 0.025
-_HARD_GAIN = 0.25  # and where noise rules less: white noise on a page of text reaches 0.12
+_GAIN = 0.03  # log-likelihood a frequency that a width must gain then: of white noise only some on pages of text does
+_FLOOR_GAIN = 0.03  # and a floor besides: with one, white noise on a page of text gains up to 0.053
+_HARD_GAIN = 0.15  # and where noise rules less: white noise on a page of text gains up to 0.117
 _EVIDENCE = 100.0  # and in all: on small frames white noise reaches some 50
 _SAMPLES = 6000  # frequencies looked at
 _ENOUGH = 200  # erased frequencies needed: the median of so many is known to 10 %
@@ -70,25 +75,29 @@ def estimate_noise_std(
     return math.sqrt(float(np.mean([_erased_power(c, h) for c, h in zip(channels, psfs, strict=True)])))
 
 
-def colour(grid: Sequence[int], width: float, dtype: npt.DTypeLike = np.float64) -> npt.NDArray[Any]:
-    """Power spectrum of noise that a Gaussian of `width` pixels has smoothed, ``exp(-width^2 |w|^2) + 1e-4``.
+def colour(
+    grid: Sequence[int], width: float, floor: float = FLOOR, dtype: npt.DTypeLike = np.float64
+) -> npt.NDArray[Any]:
+    """Power spectrum of noise that a Gaussian of `width` pixels has smoothed, ``exp(-width^2 |w|^2) + floor``.
 
-    On the half spectrum of `grid`, relative to that at frequency zero; the constant stands for rounding and read-out.
+    On the half spectrum of `grid`, relative to that at frequency zero; the floor stands for rounding and read-out, or
+    for what a denoiser has left.
     """
     c = np.ones((), dtype)
     for w in frequencies(grid):
         c = c * np.exp(-((width * w) ** 2)).astype(dtype)
-    return c + np.asarray(1e-4, dtype)
+    return c + np.asarray(floor, dtype)
 
 
-def correlation_width(image: npt.NDArray[Any], H: npt.NDArray[Any], P: npt.NDArray[Any]) -> float:
-    """Width in pixels of the Gaussian that would have smoothed white noise to the noise of an image; 0 for white.
+def find_colour(image: npt.NDArray[Any], H: npt.NDArray[Any], P: npt.NDArray[Any]) -> tuple[float, float]:
+    """Width and floor of the noise's spectrum in an image, as in `colour`; width 0 for white noise.
 
-    The likelihood of the windowed image's spectrum, ``S |H|^2 / P + N c(w)`` for a scene of power S / P and noise of
-    power N with the colour c of `colour`, is maximised over S / N and the width on a sample of frequencies. A colour
-    must gain 100 in log-likelihood over white noise to be believed, and 0.03 a frequency, or 0.25 where white noise
-    would rule less than a fifth of them: where the scene hides the noise (a mild blur, little noise), its colour is
-    unknown, and 0 is returned. The scene's power is taken to be S / P; text, which has another, set these thresholds.
+    The likelihood of the windowed image's spectrum, ``W(S |H|^2 / P) + N c(w)`` for a scene of power S / P and noise
+    of power N with the colour c of `colour`, is maximised over S / N, the width and the floor on a sample of
+    frequencies; W is what the window makes of a spectrum (`_leaked`). A colour must gain 100 in log-likelihood over
+    white noise to be believed, and 0.03 a frequency, or 0.15 where white noise would rule less than a fifth of them:
+    where the scene hides the noise (a mild blur, little noise), its colour is unknown, and 0 is returned. A floor must
+    gain 0.03 more. The scene's power is taken to be S / P; text, which has another, set these thresholds.
 
     Parameters
     ----------
@@ -100,7 +109,8 @@ def correlation_width(image: npt.NDArray[Any], H: npt.NDArray[Any], P: npt.NDArr
 
     References
     ----------
-    Whittle (1953), Ark. Mat. 2, 423-434, doi:10.1007/BF02590998, for the likelihood.
+    Whittle (1953), Ark. Mat. 2, 423-434, doi:10.1007/BF02590998, for the likelihood; Sykulski et al. (2019), Biometrika
+    106, 251-266, doi:10.1093/biomet/asy071, for the window's part in it.
     """
     grid = image.shape[1:]
     rng = np.random.default_rng(0)  # which frequencies are looked at must not change from call to call
@@ -113,39 +123,52 @@ def correlation_width(image: npt.NDArray[Any], H: npt.NDArray[Any], P: npt.NDArr
     window = _hann(grid, image.dtype)
     E = np.concatenate([sample(np.abs(_windowed(g, window))) ** 2 for g in image])
     if not E.sum() > 0:
-        return 0.0
+        return 0.0, FLOOR
     r2 = np.tile(sum(sample(w**2) for w in frequencies(grid)), len(image))
-    count = np.tile(sample(hermitian_weights(grid)), len(image))
-    s = np.concatenate([sample(np.abs(H[c % len(H)])) ** 2 / sample(P) for c in range(len(image))])
+    share = np.tile(sample(hermitian_weights(grid)), len(image))
+    share /= share.sum()
+    scene = [sample(_leaked(np.divide(np.abs(h) ** 2, P, out=np.zeros_like(P), where=P > 0), grid)) for h in H]
+    s = np.concatenate([scene[c % len(H)] for c in range(len(image))])
     scale = float(np.abs(H).max()) ** 2 / float(P.mean(dtype=np.float64))
-    _, lam = _whittle(s, E, count, scale * np.logspace(-9, 6, 31))
-    white, lam = _whittle(s, E, count, lam * np.logspace(-0.5, 0.5, 13))
-    seen = np.average(lam / (s + lam), weights=count) > _SEEN
-    values = [white]
-    for width in _WIDTHS[1:]:
-        c = np.exp(-(width**2) * r2) + 1e-4
-        _, lam = _whittle(s / c, E / c, count, lam * np.logspace(-1.5, 1.5, 7))
-        value, lam = _whittle(s / c, E / c, count, lam * np.logspace(-0.4, 0.4, 5))
-        values.append(value + float(np.average(np.log(c), weights=count)))
-    i = int(np.argmin(values))
-    if white - values[i] < max(_GAIN if seen else _HARD_GAIN, _EVIDENCE / image.size):
-        return 0.0
-    near = slice(max(i - 1, 0), max(i - 1, 0) + 3) if i + 2 <= len(_WIDTHS) else slice(i - 2, i + 1)
-    bend, slope, _ = np.polyfit(_WIDTHS[near], values[near], 2)
-    best = -slope / (2 * bend) if bend > 0 else _WIDTHS[i]
-    return float(np.clip(best, _WIDTHS[near][0], _WIDTHS[near][-1]))
+    white, lam = _whittle(s, E, share, scale)
+    seen = share @ (lam / (s + lam)) > _SEEN
+    values = np.empty((len(_FLOORS), len(_WIDTHS)))
+    for i, j in np.ndindex(values.shape):
+        c = np.exp(-(_WIDTHS[j] ** 2) * r2) + _FLOORS[i]
+        values[i, j] = _whittle(s / c, E / c, share, scale)[0] + share @ np.log(c)
+    values[1:] += _FLOOR_GAIN
+    i, j = np.unravel_index(np.argmin(values), values.shape)
+    if white - values[i, j] < max(_GAIN if seen else _HARD_GAIN, _EVIDENCE / image.size):
+        return 0.0, FLOOR
+    near = int(np.clip(j - 1, 0, len(_WIDTHS) - 3))
+    widths, (width, _) = _WIDTHS[near : near + 3], _vertex(_WIDTHS[near : near + 3], values[i, near : near + 3])
+    return float(np.clip(width, widths[0], widths[-1])), _FLOORS[i]
 
 
-def _whittle(
-    s: npt.NDArray[Any], E: npt.NDArray[Any], count: npt.NDArray[Any], lams: npt.NDArray[Any]
-) -> tuple[float, float]:
-    """Least minus log-likelihood a frequency, for spectra ``N (1 + s / lam)`` with N fitted, and its lambda."""
-    values = []
-    for lam in lams:
+def _whittle(s: npt.NDArray[Any], E: npt.NDArray[Any], share: npt.NDArray[Any], scale: float) -> tuple[float, float]:
+    """Least minus log-likelihood a frequency, for spectra ``N (1 + s / lam)`` with N fitted, and its lambda.
+
+    `share` are the frequencies' weights, together 1. Where there is neither noise nor scene, as in an enlarged image,
+    there may be two minima: all of the range from 1e-9 to 1e6 times `scale` is searched.
+    """
+
+    def value(lam: float) -> float:
         q = lam / (s + lam)
-        values.append(float(np.log(np.average(q * E, weights=count)) - np.average(np.log(q), weights=count)))
-    i = int(np.argmin(values))
-    return values[i], float(lams[i])
+        return float(np.log(share @ (q * E)) - share @ np.log(q))
+
+    coarse = scale * np.logspace(-9, 6, 16)
+    middle = coarse[int(np.argmin([value(lam) for lam in coarse]))]
+    t = math.log(middle) + math.log(10) * np.array([-0.5, 0.0, 0.5])
+    best, least = _vertex(t, np.array([value(lam) for lam in np.exp(t)]))
+    return least, math.exp(best)
+
+
+def _vertex(t: npt.NDArray[Any], values: npt.NDArray[Any]) -> tuple[float, float]:
+    """Where the parabola through three points is lowest, and its value; the lowest point where it is not between."""
+    bend, slope, at_0 = np.polyfit(t - t[1], values, 2)
+    if bend > 0 and t[0] < t[1] - slope / (2 * bend) < t[2]:
+        return float(t[1] - slope / (2 * bend)), float(at_0 - slope**2 / (4 * bend))
+    return float(t[np.argmin(values)]), float(values.min())
 
 
 def _hann(shape: Sequence[int], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
@@ -162,6 +185,19 @@ def _windowed(image: npt.NDArray[Any], window: npt.NDArray[Any]) -> npt.NDArray[
     mean = np.sum(image * window, dtype=np.float64) / np.sum(window, dtype=np.float64)
     scale = math.sqrt(float(np.mean(np.square(window, dtype=np.float64))))
     return _fft.rfftn((image - image.dtype.type(mean)) * (window / image.dtype.type(scale)), image.ndim)
+
+
+def _leaked(power: npt.NDArray[Any], grid: Sequence[int]) -> npt.NDArray[Any]:
+    """What the window of `_windowed` makes of a power spectrum (*half spectrum of grid), on average.
+
+    A Hann window mixes each frequency with its neighbours, powers 1/6, 2/3, 1/6 along every axis: the zeros of a
+    transfer function fill up. In float64, for the lowest frequencies have many times the power of the others.
+    """
+    covariance = _fft.irfftn(power.astype(np.complex128), tuple(grid))
+    for axis, n in enumerate(grid):
+        lags = (2 + np.cos(2 * np.pi * np.arange(n) / n)) / 3
+        covariance *= lags.reshape(-1, *[1] * (len(grid) - 1 - axis))
+    return np.maximum(_fft.rfftn(covariance, len(grid)).real, 0)
 
 
 def _erased_power(image: npt.NDArray[Any], psf: npt.NDArray[Any]) -> float:

@@ -79,7 +79,8 @@ def chosen_options(result: Restoration) -> dict[str, Any]:
     """What a method found in the image, as the options that ask for it."""
     if result.lam is None:
         return {}
-    return {"wiener": {"nsr": result.lam}}.get(result.method, {"lam": result.lam, "noise_width": result.noise_width})
+    colour = {"noise_width": result.noise_width, "noise_floor": result.noise_floor}
+    return {"wiener": {"nsr": result.lam}}.get(result.method, {"lam": result.lam} | colour)
 
 
 def test_every_method_has_a_row() -> None:

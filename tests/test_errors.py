@@ -158,6 +158,7 @@ OPTIONS: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"method": "wiener", "nsr": 1, "max_iter": 0}, ValueError, "max_iter must be .*at least 1, not 0"),
     ({"noise_std": 0}, ValueError, "noise_std must be greater than 0, not 0"),
     ({"noise_std": "low"}, TypeError, "noise_std must be a number, not 'low'"),
+    ({"lam": 0.1, "noise_width": 0.5, "noise_floor": 0}, ValueError, "noise_floor must be greater than 0, not 0"),
     ({"lam": "discrepancy", "safety": -1}, ValueError, "safety must be greater than 0, not -1"),
     ({"method": "inverse", "threshold": -1}, ValueError, "threshold must not be negative: -1"),
     ({"method": "wiener", "nsr": -1}, ValueError, "nsr must not be negative: -1"),

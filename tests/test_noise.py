@@ -11,7 +11,7 @@ from scipy.ndimage import gaussian_filter
 from skimage import data
 
 from lsdeblur import ParameterChoiceError, metrics, plan, psf, restore, simulate
-from lsdeblur.noise import colour, estimate_noise_std
+from lsdeblur.noise import _hann, _leaked, colour, estimate_noise_std
 
 LEVELS = [1.0, 4.0, 12.0]  # of 255
 BLUR = psf.gaussian(2.0)
@@ -84,12 +84,18 @@ def test_images_a_few_pixels_wide() -> None:
     assert estimate_noise_std(g) == pytest.approx(0.5, rel=0.1)
 
 
-def correlated(width: float, sigma: float, psf_sigma: float = 2.0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """A blurred picture with noise that a Gaussian of `width` pixels has smoothed, its PSF and the truth."""
+def correlated(
+    width: float, sigma: float, psf_sigma: float = 2.0, floor: float = 0.0
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A blurred picture with noise that a Gaussian of `width` pixels has smoothed, its PSF and the truth.
+
+    White noise with the part `floor` of the smoothed noise's power at frequency zero is added.
+    """
     scene, blur = data.camera() / 255, psf.gaussian(psf_sigma)
     clean = simulate.blur(scene, blur)
     noise = np.random.default_rng(1).standard_normal(clean.shape)
     smooth = gaussian_filter(noise, width, mode="wrap") if width else noise
+    smooth = smooth + math.sqrt(floor) * np.random.default_rng(2).standard_normal(clean.shape)
     return clean + sigma * smooth / smooth.std(), blur, simulate.valid_part(scene, blur)
 
 
@@ -100,6 +106,39 @@ def test_the_width_of_correlated_noise(width: float) -> None:
     found = restore(blurred, blur)
     assert found.noise_width == pytest.approx(width, abs=0.06)
     assert "correlated over" in found.message
+
+
+@pytest.mark.parametrize("floor", [0.01, 0.03, 0.1])
+def test_the_floor_of_correlated_noise(floor: float) -> None:
+    """Power that smoothing leaves at the highest frequencies, as denoisers do."""
+    blurred, blur, truth = correlated(0.8, 0.01, floor=floor)
+    found = restore(blurred, blur)
+    assert found.noise_floor == floor
+    assert found.noise_width == pytest.approx(0.8, abs=0.06)
+    assert f"but for {floor:.0%}" in found.message
+    without = restore(blurred, blur, noise_width=found.noise_width)
+    assert metrics.psnr(found, truth, data_range=1) > metrics.psnr(without, truth, data_range=1)
+
+
+@pytest.mark.parametrize("scene", ["camera", "coins", "page"])
+def test_the_zeros_of_a_long_motion_blur_are_no_noise(scene: str) -> None:
+    """The window fills the zeros of H with the scene: little white noise must not look like more at low frequencies."""
+    blur = psf.motion(41, 10)
+    blurred = simulate.add_noise(simulate.blur(getattr(data, scene)() / 255, blur), noise_std=0.001, rng=0)
+    assert restore(blurred, blur).noise_width == 0
+
+
+@pytest.mark.parametrize("grid", [(8, 9), (7, 10), (4, 5, 6)])
+def test_what_a_window_makes_of_a_spectrum(grid: tuple[int, ...]) -> None:
+    """The mean over the phases of a periodic process, whose spectrum a window convolves with its own."""
+    power = np.abs(np.fft.fftn(np.random.default_rng(0).standard_normal(grid))) ** 2
+    window = np.abs(np.fft.fftn(_hann(grid, float))) ** 2
+    window /= window.sum()
+    expected = np.zeros(grid)
+    for shift in np.ndindex(grid):
+        expected += window[shift] * np.roll(power, shift, range(len(grid)))
+    half = (..., slice(grid[-1] // 2 + 1))
+    np.testing.assert_allclose(_leaked(power[half], grid), expected[half], rtol=1e-10)
 
 
 @pytest.mark.parametrize("boundary", ["free", "taper", "periodic"])
@@ -127,10 +166,11 @@ def test_knowing_the_colour_makes_a_better_image() -> None:
     assert quality["auto"] > best_white - 0.05
 
 
-def test_a_given_width_repeats_the_result() -> None:
-    blurred, blur, _ = correlated(0.8, 0.01)
+@pytest.mark.parametrize("floor", [0, 0.1])
+def test_a_given_colour_repeats_the_result(floor: float) -> None:
+    blurred, blur, _ = correlated(0.8, 0.01, floor=floor)
     first = restore(blurred, blur)
-    fixed = {"lam": first.lam, "noise_width": first.noise_width, "tol": 1e-12}
+    fixed = {"lam": first.lam, "noise_width": first.noise_width, "noise_floor": first.noise_floor, "tol": 1e-12}
     again = restore(blurred, blur, **fixed)
     sharpen = plan(blur, blurred.shape, **fixed)
     np.testing.assert_allclose(sharpen(blurred), again.image, rtol=0, atol=1e-6)
@@ -141,3 +181,4 @@ def test_the_colour_of_noise() -> None:
     c = colour((8, 9), 0.7)
     w0, w1 = 2 * np.pi * np.fft.fftfreq(8)[:, None], 2 * np.pi * np.fft.rfftfreq(9)[None]
     np.testing.assert_allclose(c, np.exp(-0.49 * (w0**2 + w1**2)) + 1e-4, rtol=1e-12)
+    np.testing.assert_allclose(colour((8, 9), 0.7, 0.1) - c, 0.1 - 1e-4, rtol=1e-9)
