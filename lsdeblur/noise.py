@@ -25,7 +25,7 @@ _FLOORS = (FLOOR, 0.01, 0.03, 0.1, 0.3)  # denoising leaves a tenth or so of the
 _SEEN = 0.2  # share of frequencies that noise must rule for its colour to be told easily from the scene's
 _GAIN = 0.03  # log-likelihood a frequency that a width must gain then: of white noise only some on pages of text does
 _FLOOR_GAIN = 0.03  # and a floor besides: with one, white noise on a page of text gains up to 0.053
-_HARD_GAIN = 0.15  # and where noise rules less: white noise on a page of text gains up to 0.117
+_HARD_GAIN = 0.15  # and where noise rules nowhere: white noise on a page of text gains up to 0.117
 _EVIDENCE = 100.0  # and in all: on small frames white noise reaches some 50
 _SAMPLES = 6000  # frequencies looked at
 _ENOUGH = 200  # erased frequencies needed: the median of so many is known to 10 %
@@ -95,9 +95,9 @@ def find_colour(image: npt.NDArray[Any], H: npt.NDArray[Any], P: npt.NDArray[Any
     The likelihood of the windowed image's spectrum, ``W(S |H|^2 / P) + N c(w)`` for a scene of power S / P and noise
     of power N with the colour c of `colour`, is maximised over S / N, the width and the floor on a sample of
     frequencies; W is what the window makes of a spectrum (`_leaked`). A colour must gain 100 in log-likelihood over
-    white noise to be believed, and 0.03 a frequency, or 0.15 where white noise would rule less than a fifth of them:
-    where the scene hides the noise (a mild blur, little noise), its colour is unknown, and 0 is returned. A floor must
-    gain 0.03 more. The scene's power is taken to be S / P; text, which has another, set these thresholds.
+    white noise to be believed, and 0.03 a frequency, or up to 0.15 where white noise would rule less than a fifth of
+    them: where the scene hides the noise (a mild blur, little noise), its colour is unknown, and 0 is returned. A floor
+    must gain 0.03 more. The scene's power is taken to be S / P; text, which has another, set these thresholds.
 
     Parameters
     ----------
@@ -131,14 +131,14 @@ def find_colour(image: npt.NDArray[Any], H: npt.NDArray[Any], P: npt.NDArray[Any
     s = np.concatenate([scene[c % len(H)] for c in range(len(image))])
     scale = float(np.abs(H).max()) ** 2 / float(P.mean(dtype=np.float64))
     white, lam = _whittle(s, E, share, scale)
-    seen = share @ (lam / (s + lam)) > _SEEN
+    hidden = max(0.0, 1 - float(share @ (lam / (s + lam))) / _SEEN)
     values = np.empty((len(_FLOORS), len(_WIDTHS)))
     for i, j in np.ndindex(values.shape):
         c = np.exp(-(_WIDTHS[j] ** 2) * r2) + _FLOORS[i]
         values[i, j] = _whittle(s / c, E / c, share, scale)[0] + share @ np.log(c)
     values[1:] += _FLOOR_GAIN
     i, j = np.unravel_index(np.argmin(values), values.shape)
-    if white - values[i, j] < max(_GAIN if seen else _HARD_GAIN, _EVIDENCE / image.size):
+    if white - values[i, j] < max(_GAIN + hidden * (_HARD_GAIN - _GAIN), _EVIDENCE / image.size):
         return 0.0, FLOOR
     near = int(np.clip(j - 1, 0, len(_WIDTHS) - 3))
     widths, (width, _) = _WIDTHS[near : near + 3], _vertex(_WIDTHS[near : near + 3], values[i, near : near + 3])
