@@ -38,7 +38,7 @@ BOUNDARIES: dict[str, str] = {
     "free": "is unknown: only the observed pixels count",
 }
 
-_MARGIN = 24  # pixels beyond the PSF's size: the penalty would glue opposite edges together without them
+_MARGIN = 32  # pixels beyond the PSF's size: the penalty would glue opposite edges together without them
 
 
 def grid_shape(shape: Sequence[int], psf_shape: Sequence[int], boundary: str) -> tuple[int, ...]:
