@@ -156,8 +156,9 @@ def tikhonov(
         c (`noise.colour`) the residual is weighted by ``1 / c``, so lam multiplies ``P c``.
     effort : str
         How lambda is chosen under a free boundary. "fast": from the spectra of the extended image, after one
-        iteration. "accurate": from the exact curves, solved at three or more lambdas, some three times the cost (for
-        white noise without a mask; else as "fast").
+        iteration. "accurate": from the exact curves, solved at three or more lambdas, some three times the cost, and
+        twice that with a mask, where the degrees of freedom come from random probes with a fixed seed (for white
+        noise; else as "fast").
     tol : float > 0
         Under a free boundary, iterations end when one lowers the cost ``||h * f - g||^2 + lam <f, P f>`` by less than
         this part of it.
@@ -234,7 +235,7 @@ def _choose(
     _, rest = _least_squares(stage, P, first.lam)
     data = replace(stage, max_iter=1).settled(data, rest)
     chosen, message = by(rule)
-    if effort == "fast" or stage.colour is not None or stage.mask is not None:
+    if effort == "fast" or stage.colour is not None:
         return chosen, message, data
     exact, data = _bracketed(stage, P, chosen.lam, data)
     better, message = selection.select(exact, rule, noise_std=noise_std, safety=safety)
@@ -243,15 +244,16 @@ def _choose(
 
 def _bracketed(stage: Stage, P: Array, lam: float, data: Array) -> tuple[Curves, Array]:
     """The exact problem's curves half a decade apart around `lam`, as far as GCV and evidence need them."""
-    power = filters.power(stage.H)
-    exact, data = free.curves(power, P, [lam, 10**0.5 * lam, 10**-0.5 * lam], data, stage.shape)
+    power, mask = filters.power(stage.H), stage.mask
+    more, data = free.curves(power, P, [lam, 10**0.5 * lam, 10**-0.5 * lam], data, stage.shape, stage.workers, mask)
+    exact = more if mask is None else more.integrated()
     for _ in range(6):
         step = selection.uphill(exact)
         if step == 0:
             break
         beyond = (exact.lams[0] if step < 0 else exact.lams[-1]) * 10 ** (0.5 * step)
-        more, data = free.curves(power, P, [beyond], data, stage.shape)
-        exact = exact.joined(more)
+        more, data = free.curves(power, P, [beyond], data, stage.shape, stage.workers, mask)
+        exact = exact.joined(more) if mask is None else exact.joined(more).integrated()
     return exact, data
 
 
@@ -360,7 +362,7 @@ def _least_squares(stage: Stage, P: Array, lam: float) -> Filter:
 def _inverse_filter(stage: Stage, *, threshold: float = 0.1) -> Filter:
     dc = np.abs(stage.H[_mean(stage)]).reshape(-1, *[1] * len(stage.grid))
     gain = filters.inverse(stage.H, check_non_negative(threshold, "threshold") * dc).reshape(stage.H.shape)
-    if not stage.free or gain.all():
+    if not stage.free or (gain.all() and stage.mask is None):
         return gain, None
     # This filter has no penalty of its own to extend the data by: Tikhonov's stands in, at about the same strength.
     lam = float(np.mean(dc**2)) * max(threshold, 1e-2) ** 2
