@@ -31,6 +31,7 @@ format: $(READY)  ## apply what ruff can repair
 bench: $(READY)  ## run the benchmarks (DATA=folder adds the one on real photographs)
 	$(PY) benchmarks/selection.py
 	$(PY) benchmarks/boundary.py
+	$(PY) benchmarks/masks.py
 	$(if $(DATA),$(PY) benchmarks/quality.py --data $(DATA))
 
 clean:  ## remove caches, built files and demo-output/

@@ -115,7 +115,7 @@ class Stage:
         return data if rest is None or not np.any(rest) else np.stack([x.data for x in self._solve(data, rest)])
 
     def _check_determined(self) -> None:
-        if self.mask is not None and self.mask.any():
+        if self.mask is not None:
             raise ValueError(
                 f"mask hides {np.count_nonzero(self.mask)} pixels, and nothing determines them without regularisation; "
                 "give a positive lam (nsr for 'wiener'), or fill them and leave out the mask"

@@ -213,9 +213,9 @@ def _cholesky(kernel: Array, at: Array, dtype: npt.DTypeLike) -> Array | None:
     try:
         for start in range(0, len(L), _PANEL):
             panel, below = slice(start, start + _PANEL), slice(start + _PANEL, None)
+            L[start:, panel] -= L[start:, :start] @ L[panel, :start].T
             L[panel, panel] = np.linalg.cholesky(L[panel, panel])
             L[below, panel] = L[below, panel] @ np.linalg.inv(L[panel, panel]).T
-            L[below, below] -= L[below, panel] @ L[below, panel].T
     except np.linalg.LinAlgError:
         return None
     return L.astype(dtype).T
