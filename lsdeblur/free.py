@@ -155,12 +155,12 @@ class Hole:
     mean: float
 
     @classmethod
-    def all_of(cls, Q: Array, grid: Sequence[int], mask: Array) -> tuple[Hole, ...]:
-        """Connected regions of `mask` (*shape), cut along a lattice where they are larger than `_DENSE` pixels."""
+    def all_of(cls, Q: Array, grid: Sequence[int], mask: Array, largest: int = _DENSE) -> tuple[Hole, ...]:
+        """Connected regions of `mask` (*shape), cut along a lattice where they have more than `largest` pixels."""
         if not mask.any():
             return ()
         kernel = _fft.irfftn(Q.astype(np.complex128), tuple(grid))
-        at, sizes = _regions(mask)
+        at, sizes = _regions(mask, largest)
         starts = np.cumsum(sizes) - sizes
         # On a lattice of twice the pitch a difference of flat positions belongs to one difference of coordinates.
         flat = np.ravel_multi_index(tuple(at.T), tuple(2 * n for n in grid))
@@ -186,13 +186,13 @@ class Hole:
         z.reshape(-1)[self.index] += solution
 
 
-def _regions(mask: Array) -> tuple[Array, Array]:
+def _regions(mask: Array, largest: int) -> tuple[Array, Array]:
     """Pixels of `mask` (pixels, axes), region after region, and the regions' sizes."""
     from scipy.ndimage import label
 
     at = np.argwhere(mask)
     region = label(mask)[0][mask].astype(np.int64)
-    large = np.bincount(region)[region] > _DENSE
+    large = np.bincount(region)[region] > largest
     edge = round(_TILE ** (1 / mask.ndim))
     tile = np.ravel_multi_index(tuple(at.T // edge), tuple(n // edge + 1 for n in mask.shape)) + 1
     part = region * (tile.max() + 1) + np.where(large, tile, 0)
@@ -257,15 +257,17 @@ class System:
         grid: Sequence[int],
         workers: int | None = None,
         mask: Array | None = None,
+        largest: int = _DENSE,
     ) -> System:
         """For the symbol Q on the half spectrum, in the precision in which to work.
 
-        `mask` (*shape) is True where a pixel inside the frame was not measured: it is unknown like those outside.
+        `mask` (*shape) is True where a pixel inside the frame was not measured: it is unknown like those outside. Its
+        regions of up to `largest` pixels get an inverse of their own, larger ones are cut.
         """
         dtype = np.result_type(Q.dtype, np.complex64)
         gaps = [(axis, n - m) for axis, (n, m) in enumerate(zip(grid, shape, strict=True)) if n > m]
         bands = tuple(Band.of(Q, grid, axis, gap, dtype) for axis, gap in gaps)
-        holes = () if mask is None else Hole.all_of(Q, grid, mask)
+        holes = () if mask is None else Hole.all_of(Q, grid, mask, largest)
         return cls(Q, tuple(shape), tuple(grid), bands, holes, mask, workers)
 
     def solve(self, start: Array, *, tol: float = 3e-5, max_iter: int = 50) -> Extension:
@@ -385,7 +387,8 @@ def extend(
     Q (1 or channels, *half grid) of one PSF or of one a channel; `mask` (*shape) where a pixel was not measured.
     """
     grid = data.shape[1:]
-    systems = [System.of(q, shape, grid, workers, mask) for q in Q]
+    largest = _DENSE if max_iter > 1 else _TILE  # a large factor costs more than one iteration is worth
+    systems = [System.of(q, shape, grid, workers, mask, largest) for q in Q]
     return [systems[c % len(systems)].solve(y, tol=tol, max_iter=max_iter) for c, y in enumerate(data)]
 
 
