@@ -71,8 +71,9 @@ def restore(
         Pixel pitch per spatial axis in any unit; only its ratios matter. Anisotropic voxels change the penalty.
     mask : bool array of the image's spatial shape, optional
         True where a pixel was not measured (dead, saturated, hit by a cosmic ray, outside the field of view): it is
-        unknown, may be NaN, and comes back restored. Needs the free boundary. Holes of up to 2000 connected pixels
-        cost little; the iterations for larger ones are many.
+        unknown, may be NaN, and comes back restored. Needs the free boundary and a positive `lam`. Dead pixels and
+        holes of up to 2000 connected pixels cost little. Larger regions (a circular field of view) take several
+        times the iterations, nearly all of them for the pixels deep inside, which are an extrapolation.
     workers : int, optional
         Threads; None means all processors.
     **options
@@ -242,8 +243,8 @@ def _problem(
 
 def _without_masked(
     image: npt.ArrayLike, mask: npt.ArrayLike, channel_axis: int | None, boundary: str
-) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
-    """A copy of the image with the nearest measured value under the mask, and the mask."""
+) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_] | None]:
+    """A copy of the image with the nearest measured value under the mask, and the mask if it hides anything."""
     from scipy.ndimage import distance_transform_edt
 
     if boundary != "free":
@@ -257,6 +258,8 @@ def _without_masked(
         )
     if hidden.all():
         raise ValueError("mask hides every pixel: True marks those that were not measured")
+    if not hidden.any():
+        return a, None
     nearest = distance_transform_edt(hidden, return_distances=False, return_indices=True)
     first[..., hidden] = first[(..., *(index[hidden] for index in nearest))]
     return a, hidden

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from lsdeblur import _fft, free
 from lsdeblur._methods import Problem
 from lsdeblur._validate import as_float_array, check_positive, check_size
-from lsdeblur.boundary import crop, extend, grid_shape
+from lsdeblur.boundary import crop, extend, fill, grid_shape
 from lsdeblur.errors import ConvergenceWarning
 from lsdeblur.noise import colour
 from lsdeblur.spectrum import Penalty, penalty_symbol, transfer_function
@@ -82,7 +82,11 @@ class Stage:
 
     def extend(self, image: Array) -> Array:
         """The image (..., *shape) on the grid; under a free boundary a first guess."""
-        return extend(image, self.grid, self.boundary, self.H, self.workers)
+        if self.mask is None:
+            return extend(image, self.grid, self.boundary, self.H, self.workers)
+        unknown = np.ones(self.grid, bool)
+        crop(unknown, self.shape)[...] = self.mask
+        return fill(extend(image, self.grid, "zero"), unknown)
 
     def transform(self, data: Array) -> Array:
         """Half spectrum of extended data (..., *grid)."""
@@ -91,6 +95,7 @@ class Stage:
     def forward(self, data: Array, rest: Array | None) -> Forward:
         """Half spectrum of extended data (channels, *grid), settled for a filter that leaves `rest` of them."""
         if rest is None or not np.any(rest):
+            self._check_determined()
             return Forward(data, self.transform(data))
         found = self._solve(data, rest)
         converged, n_iter = all(x.converged for x in found), max(x.n_iter for x in found)
@@ -108,6 +113,13 @@ class Stage:
     def settled(self, data: Array, rest: Array | None) -> Array:
         """The data alone, after `max_iter` iterations at most."""
         return data if rest is None or not np.any(rest) else np.stack([x.data for x in self._solve(data, rest)])
+
+    def _check_determined(self) -> None:
+        if self.mask is not None:
+            raise ValueError(
+                f"mask hides {np.count_nonzero(self.mask)} pixels, and nothing determines them without regularisation; "
+                "give a positive lam (nsr for 'wiener'), or fill them and leave out the mask"
+            )
 
     def _solve(self, data: Array, rest: Array) -> list[free.Extension]:
         Q = np.broadcast_to(rest, (len(self.H), *rest.shape[-len(self.grid) :]))

@@ -24,7 +24,7 @@ import numpy.typing as npt
 from lsdeblur import _fft
 from lsdeblur._validate import check_choice
 
-__all__ = ["BOUNDARIES", "crop", "extend", "grid_shape"]
+__all__ = ["BOUNDARIES", "crop", "extend", "fill", "grid_shape"]
 
 Array = npt.NDArray[Any]
 
@@ -45,7 +45,7 @@ def grid_shape(shape: Sequence[int], psf_shape: Sequence[int], boundary: str) ->
     """Shape of the periodic grid on which the frame is restored.
 
     "periodic" keeps the frame, "symmetric" doubles every axis (a mirrored scene repeats after twice its length),
-    "zero" adds the PSF's size less one, "edge", "taper" and "free" add the PSF's size and 24 pixels; these four are
+    "zero" adds the PSF's size less one, "edge", "taper" and "free" add the PSF's size and 32 pixels; these four are
     rounded up to good transform lengths.
     """
     check_choice(boundary, BOUNDARIES, "boundary")
@@ -81,7 +81,7 @@ def extend(
         "zero": zeros in the gap. "symmetric", "edge": mirrored or repeated edge values, half of the gap from
         either side. "taper": a linear ramp across the gap, axis by axis, convolved with the PSF; so the gap is
         as smooth as a blurred scene, and the filter finds no edge there that no scene could have made. "free": the
-        ramp alone, from which `free.System` starts.
+        ramp alone, from which `free.System` starts (with a mask, from `fill`).
     """
     check_choice(boundary, BOUNDARIES, "boundary")
     first = image.ndim - len(grid)
@@ -126,3 +126,38 @@ def _ramp(image: Array, axis: int, size: int) -> Array:
     t = (np.arange(1, gap + 1) / (gap + 1)).astype(image.dtype).reshape(-1, *[1] * (image.ndim - 1 - axis))
     first, last = image.take([0], axis=axis), image.take([-1], axis=axis)
     return np.concatenate([image, last + t * (first - last)], axis=axis)
+
+
+def fill(data: Array, unknown: Array, sweeps: int = 16) -> Array:
+    """`data` (..., *grid) with the pixels that are `unknown` (*grid) filled smoothly, the grid taken as periodic.
+
+    Each is about the mean of its neighbours, as a membrane spanned over the gaps: first on grids of half the size, a
+    few `sweeps` on each. Far from data the default penalty prefers just that. Cost: like a few transforms.
+    """
+    if not unknown.any() or unknown.all():
+        return data
+    axes = tuple(range(-unknown.ndim, 0))
+    out = np.where(unknown, np.zeros_like(data[..., :1]), data)
+    weight = _halved(~unknown, axes, data.dtype)
+    coarse = fill(_halved(out, axes, data.dtype) / np.maximum(weight, 1), weight == 0, sweeps)
+    for axis in axes:
+        coarse = np.repeat(coarse, 2, axis=axis).take(np.arange(unknown.shape[axis]), axis=axis)
+    flat = np.flatnonzero(unknown)
+    at = np.unravel_index(flat, unknown.shape)
+    beside = [
+        np.ravel_multi_index((*at[:axis], at[axis] + step, *at[axis + 1 :]), unknown.shape, mode="wrap")
+        for axis in range(unknown.ndim)
+        for step in (-1, 1)
+    ]
+    rows = out.reshape(-1, unknown.size)
+    rows[:, flat] = coarse.reshape(-1, unknown.size)[:, flat]
+    for _ in range(sweeps):
+        rows[:, flat] = sum(rows[:, b] for b in beside) / data.dtype.type(len(beside))
+    return out
+
+
+def _halved(a: Array, axes: tuple[int, ...], dtype: npt.DTypeLike) -> Array:
+    """Sums over cells of two pixels along each axis, the last cell of one where the size is odd."""
+    for axis in axes:
+        a = np.add.reduceat(a, np.arange(0, a.shape[axis], 2), axis=axis, dtype=dtype)
+    return a

@@ -15,6 +15,7 @@ from lsdeblur._methods import Problem, Solution, check_options
 from lsdeblur._results import Selection
 from lsdeblur._stage import Forward, Plan, Stage
 from lsdeblur._validate import check_choice, check_non_negative, check_positive
+from lsdeblur.boundary import crop
 from lsdeblur.errors import ParameterChoiceError
 from lsdeblur.noise import FLOOR, estimate_noise_std, find_colour
 from lsdeblur.spectrum import Bins, Curves, Penalty, Spectra, penalty_symbol, power_spectrum, transfer_function
@@ -159,8 +160,9 @@ def tikhonov(
         For a given width, the part of the noise's power that is white all the same; "auto" looks for it, too.
     effort : str
         How lambda is chosen under a free boundary. "fast": from the spectra of the extended image, after one
-        iteration. "accurate": from the exact curves, solved at three or more lambdas, some three times the cost (for
-        white noise without a mask; else as "fast").
+        iteration. "accurate": from the exact curves, solved at three or more lambdas, some three times the cost, and
+        twice that with a mask, where the degrees of freedom come from random probes with a fixed seed (for white
+        noise; else as "fast").
     tol : float > 0
         Under a free boundary, iterations end when one lowers the cost ``||h * f - g||^2 + lam <f, P f>`` by less than
         this part of it.
@@ -219,8 +221,9 @@ def _regularised(
 
 
 def _choose(
-    stage: Stage, P: Array, data: Array, rule: str, noise_std: float | None, safety: float, effort: str = "fast"
-) -> tuple[Selection, str, Array]:
+    stage: Stage, P: Array, data: Array, rule: str, noise_std: float | None, safety: float, effort: str = "fast",
+    max_iter: int = 1,
+) -> tuple[Selection, str, Array]:  # fmt: skip
     """Lambda by a rule from the spectra of the extended data, a sentence about it, and the data, better extended.
 
     Under a free boundary the first guess of the extension gives a first lambda, one iteration at that lambda a better
@@ -236,9 +239,9 @@ def _choose(
         return *by(rule), data
     first, _ = by("auto")
     _, rest = _least_squares(stage, P, first.lam)
-    data = replace(stage, max_iter=1).settled(data, rest)
+    data = replace(stage, max_iter=max_iter).settled(data, rest)
     chosen, message = by(rule)
-    if effort == "fast" or stage.colour is not None or stage.mask is not None:
+    if effort == "fast" or stage.colour is not None:
         return chosen, message, data
     exact, data = _bracketed(stage, P, chosen.lam, data)
     better, message = selection.select(exact, rule, noise_std=noise_std, safety=safety)
@@ -247,15 +250,16 @@ def _choose(
 
 def _bracketed(stage: Stage, P: Array, lam: float, data: Array) -> tuple[Curves, Array]:
     """The exact problem's curves half a decade apart around `lam`, as far as GCV and evidence need them."""
-    power = filters.power(stage.H)
-    exact, data = free.curves(power, P, [lam, 10**0.5 * lam, 10**-0.5 * lam], data, stage.shape)
+    power, mask = filters.power(stage.H), stage.mask
+    more, data = free.curves(power, P, [lam, 10**0.5 * lam, 10**-0.5 * lam], data, stage.shape, stage.workers, mask)
+    exact = more if mask is None else more.integrated()
     for _ in range(6):
         step = selection.uphill(exact)
         if step == 0:
             break
         beyond = (exact.lams[0] if step < 0 else exact.lams[-1]) * 10 ** (0.5 * step)
-        more, data = free.curves(power, P, [beyond], data, stage.shape)
-        exact = exact.joined(more)
+        more, data = free.curves(power, P, [beyond], data, stage.shape, stage.workers, mask)
+        exact = exact.joined(more) if mask is None else exact.joined(more).integrated()
     return exact, data
 
 
@@ -323,11 +327,17 @@ def _bins(stage: Stage, P: Array, Y: Array) -> Bins:
 
 
 def _colour(problem: Problem, stage: Stage, penalty: Penalty, tau: float) -> tuple[float, float]:
-    """Width over which the noise is correlated, and its floor, from the image on its own grid."""
-    shape, dtype = stage.shape, stage.H.real.dtype
+    """Width over which the noise is correlated, and its floor, from the image on its own grid.
+
+    Filling holes by anything that is not a blurred scene would look like noise where H has its zeros.
+    """
+    shape, dtype, image = stage.shape, stage.H.real.dtype, problem.image
+    if stage.mask is not None:
+        on_grid = stage.penalty(penalty, tau)
+        image = crop(_choose(stage, on_grid, stage.extend(image), "auto", None, 1.0, max_iter=20)[2], shape)
     H = transfer_function(problem.psf, shape, workers=stage.workers)
     P = penalty_symbol(penalty, shape, tau=tau, spacing=stage.spacing, dtype=dtype)
-    return find_colour(problem.image, H, P)
+    return find_colour(image, H, P)
 
 
 def _noise_level(problem: Problem) -> tuple[float, str]:
@@ -364,7 +374,7 @@ def _least_squares(stage: Stage, P: Array, lam: float) -> Filter:
 def _inverse_filter(stage: Stage, *, threshold: float = 0.1) -> Filter:
     dc = np.abs(stage.H[_mean(stage)]).reshape(-1, *[1] * len(stage.grid))
     gain = filters.inverse(stage.H, check_non_negative(threshold, "threshold") * dc).reshape(stage.H.shape)
-    if not stage.free or gain.all():
+    if not stage.free or (gain.all() and stage.mask is None):
         return gain, None
     # This filter has no penalty of its own to extend the data by: Tikhonov's stands in, at about the same strength.
     lam = float(np.mean(dc**2)) * max(threshold, 1e-2) ** 2

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -211,6 +211,17 @@ class Curves:
         order = np.argsort(np.concatenate([self.lams, other.lams]))
         both = {name: np.concatenate([getattr(self, name), getattr(other, name)])[order] for name in names}
         return Curves(**both, n_obs=self.n_obs, n_seen=self.n_seen)
+
+    def integrated(self) -> Curves:
+        """The same with the log-determinant, apart from a constant, as the integral of dof by a spline.
+
+        ``d logdet / d log lam = -(dof - (n_obs - n_seen))``, since logdet is that of ``I + K / lam`` for some K. No
+        rule depends on the constant.
+        """
+        from scipy.interpolate import CubicSpline
+
+        x = np.log(self.lams)
+        return replace(self, logdet=-CubicSpline(x, self.dof - (self.n_obs - self.n_seen)).antiderivative()(x))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

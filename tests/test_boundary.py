@@ -26,13 +26,13 @@ def extended(g: Array, h: Array, boundary: str) -> Array:
         ("periodic", (22, 30)),
         ("zero", (25, 36)),
         ("symmetric", (44, 60)),
-        ("edge", (50, 60)),
-        ("taper", (50, 60)),
-        ("free", (50, 60)),
+        ("edge", (60, 72)),
+        ("taper", (60, 72)),
+        ("free", (60, 72)),
     ],
 )
 def test_grid_shape(boundary: str, grid: tuple[int, int]) -> None:
-    """22 + 4 - 1 = 25 = 5^2, 30 + 5 - 1 = 34 -> 36 = 4 * 9; 22 + 4 + 24 = 50 = 2 * 5^2, 30 + 5 + 24 = 59 -> 60."""
+    """22 + 4 - 1 = 25 = 5^2, 30 + 5 - 1 = 34 -> 36 = 4 * 9; 22 + 4 + 32 = 58 -> 60, 30 + 5 + 32 = 67 -> 72."""
     assert grid_shape((22, 30), (4, 5), boundary) == grid
 
 

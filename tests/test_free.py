@@ -479,6 +479,124 @@ def test_masked_pixels_are_unknown(shape: tuple[int, ...], size: tuple[int, ...]
     assert np.isnan(spoilt[mask]).all()
 
 
+@pytest.mark.parametrize(("shape", "grid"), GAPS)
+@pytest.mark.parametrize("cut", [False, True])
+def test_regions_are_inverted_exactly(
+    shape: tuple[int, ...], grid: tuple[int, ...], cut: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each form's factor solves Q on every region of that form; together they hold every masked pixel once."""
+    monkeypatch.setattr(free, "_PANEL", 3)
+    monkeypatch.setattr(free, "_TILE", 4)
+    mask, Q = hidden(shape, "both"), random_symbol(grid)
+    dense, _ = split(Q, shape, grid)
+    r, z = reference.image(grid), np.zeros(grid)
+    holes = free.Hole.all_of(Q, grid, mask, 4 if cut else 2000)
+    unknown = np.zeros(grid, bool)
+    crop(unknown, shape)[...] = mask
+    pixels = np.concatenate([hole.index.ravel() for hole in holes])
+    np.testing.assert_array_equal(np.sort(pixels), np.flatnonzero(unknown))
+    for hole in holes:
+        assert not cut or hole.index.shape[1] <= 4
+        hole.add_solution(r, z)
+        for region in hole.index:
+            back = dense[np.ix_(region, region)] @ z.ravel()[region]
+            np.testing.assert_allclose(back, r.ravel()[region], rtol=0, atol=1e-10)
+
+
+def test_large_regions_are_cut_and_still_solved(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(free, "_TILE", 4)
+    shape, grid = (9, 8), (14, 13)
+    Q, start, mask = random_symbol(grid), reference.image(grid), hidden(shape, "both")
+    whole, cut = (free.System.of(Q, shape, grid, mask=mask, largest=n) for n in (2000, 4))
+    a, b = (system.solve(start, tol=1e-26, max_iter=1000).data for system in (whole, cut))
+    assert reference.relative_error(a, b) < EXACT
+    assert max(h.index.shape[1] for h in whole.holes) > 4 >= max(h.index.shape[1] for h in cut.holes)
+
+
+def test_a_symbol_without_a_factor_has_its_mean_for_one() -> None:
+    """Negative somewhere, as rounding may leave it."""
+    grid = (6, 7)
+    Q = random_symbol(grid)
+    Q[0, 1:] = -50.0
+    mask = np.zeros(grid, bool)
+    mask[1:4, 1:5] = True
+    (hole,) = free.Hole.all_of(Q, grid, mask)
+    assert hole.factor is None
+    r, z = reference.image(grid), np.zeros(grid)
+    hole.add_solution(r, z)
+    np.testing.assert_allclose(z[mask], r[mask] / kernel_of(Q, grid)[0, 0], rtol=1e-12)
+
+
+@pytest.mark.parametrize("grid", [(9, 8), (1, 7), (5, 6, 7)])
+def test_fill_is_smooth(grid: tuple[int, ...]) -> None:
+    """A constant stays one; data are kept; with many sweeps each filled pixel is the mean of its neighbours."""
+    y, unknown = reference.image(grid), np.random.default_rng(0).random(grid) < 0.4
+    np.testing.assert_allclose(boundary.fill(np.where(unknown, 7.0, 2.5), unknown), 2.5, rtol=1e-12)
+    filled = boundary.fill(np.stack([y, 2 * y]), unknown, sweeps=2000)
+    np.testing.assert_array_equal(filled[0][~unknown], y[~unknown])
+    np.testing.assert_allclose(filled[1], 2 * filled[0], rtol=1e-12)
+    axes = range(len(grid))
+    mean = sum(np.roll(filled[0], d, axis) for axis in axes for d in (1, -1)) / (2 * len(grid))
+    np.testing.assert_allclose(filled[0][unknown], mean[unknown], rtol=0, atol=1e-9)
+    assert boundary.fill(y, np.zeros(grid, bool)) is y
+
+
+@pytest.mark.usefixtures("narrow")
+def test_curves_with_a_mask_against_dense_matrices() -> None:
+    """dof by probes, and evidence's log-determinant from it: within 0.3 % and 0.6 % of n here (measured 0.16, 0.43)."""
+    shape, h, lams = (24, 20), reference.psf((3, 4)), 10.0 ** np.arange(-3, 0.1, 0.5)
+    grid, mask = grid_shape(shape, h.shape, "free"), hidden(shape, "both")
+    K, P = observed_rows(h, shape, grid)[~mask.ravel()], reference.penalty_matrix("laplacian+gradient", grid)
+    n = len(K)
+    centred = np.linalg.qr(np.eye(n) - 1 / n)[0][:, : n - 1]
+    power = filters.power(transfer_function(h, grid))[np.newaxis]
+    starts = np.stack([reference.image(grid, seed) for seed in (1, 2)])
+    symbol = penalty_symbol("laplacian+gradient", grid)
+    found = free.curves(power, symbol, list(lams), starts, shape, mask=mask)[0].integrated()
+    assert (found.n_obs, found.n_seen) == (2 * n, 2 * n - 2)
+    dof = np.array([np.trace(K @ np.linalg.solve(K.T @ K + lam * P, K.T)) for lam in lams])
+    np.testing.assert_allclose(found.dof, 2 * dof, rtol=0, atol=2 * 0.003 * n)
+    prior = centred.T @ K @ np.linalg.pinv(P, rcond=1e-10) @ K.T @ centred
+    logdet = np.array([np.linalg.slogdet(np.eye(n - 1) + prior / lam)[1] for lam in lams])
+    np.testing.assert_allclose(found.logdet - found.logdet[0], 2 * (logdet - logdet[0]), rtol=0, atol=2 * 0.006 * n)
+
+
+@pytest.mark.parametrize("kind", ["scattered", "region", "both"])
+def test_accurate_lambda_with_a_mask_is_near_the_best(kind: str) -> None:
+    h = psf.motion(15, 35)
+    truth, g = photograph(h)
+    mask = hidden(g.shape, kind)
+    spoilt, seen = np.where(mask, np.nan, g), ~mask
+
+    def quality(**options: Any) -> float:
+        return float(metrics.psnr(restore(spoilt, h, mask=mask, **options).image[seen], truth[seen], data_range=1))
+
+    result = restore(spoilt, h, mask=mask, effort="accurate")
+    assert quality(lam=result.lam) > max(quality(lam=10**x) for x in np.arange(-4, -0.9, 0.5)) - 0.3
+    assert result.noise_std == pytest.approx(0.005, rel=0.2)
+    assert restore(spoilt, h, mask=mask, effort="accurate").lam == result.lam
+
+
+@pytest.mark.parametrize("options", [{"lam": 0}, {"method": "wiener", "nsr": 0}])
+def test_a_mask_without_regularisation(options: dict[str, Any]) -> None:
+    g, mask = reference.image((9, 8)), hidden((9, 8), "region")
+    with pytest.raises(ValueError, match=r"mask hides 6 pixels, and nothing determines them .* give a positive lam"):
+        restore(g, reference.psf((3, 2)), mask=mask, **options)
+    nothing_hidden = restore(g, reference.psf((3, 2)), mask=np.zeros((9, 8), bool), **options)
+    np.testing.assert_array_equal(nothing_hidden.image, restore(g, reference.psf((3, 2)), **options).image)
+
+
+def test_the_plain_inverse_extends_under_a_mask_too() -> None:
+    """Without regularisation of its own, with Tikhonov's in its place: what lies under the mask does not matter."""
+    g, mask, delta = reference.image((9, 8)), hidden((9, 8), "region"), np.ones((1, 1))
+    images = [
+        restore(np.where(mask, value, g), delta, method="inverse", mask=mask, tol=1e-20, max_iter=500).image
+        for value in (0.0, 9.0)
+    ]
+    np.testing.assert_allclose(images[0], images[1], rtol=0, atol=1e-8)
+    np.testing.assert_allclose(images[0][~mask], g[~mask], rtol=0, atol=1e-8)
+
+
 def test_a_mask_serves_all_channels() -> None:
     g, h = np.stack([reference.image((9, 8), seed) for seed in range(3)], axis=-1), reference.psf((3, 2))
     mask = hidden((9, 8), "both")
@@ -496,7 +614,7 @@ def test_holes_in_a_picture_are_filled_by_the_scene() -> None:
     mask = np.random.default_rng(0).random(blurred.shape) < 0.03
     mask[100:130, 60:90] = True
     whole, holed = restore(blurred, h), restore(np.where(mask, 1.0, blurred), h, mask=mask)
-    assert holed.n_iter <= 10
+    assert holed.n_iter <= 12
     assert holed.noise_std == pytest.approx(whole.noise_std, rel=0.1)
     seen = ~mask
     assert metrics.psnr(holed.image[seen], truth[seen]) > metrics.psnr(whole.image[seen], truth[seen]) - 0.3
