@@ -55,7 +55,7 @@ class Problem:
         P = spectrum.penalty_symbol("laplacian+gradient", self.grid)
         self.C = np.abs(self.H) ** 2 + lam * P
         self.lamP = lam * P
-        self.start = boundary.extend(case.blurred, self.grid, "free")
+        self.start = np.fft.rfftn(boundary.extend(case.blurred, self.grid, "free"))
 
     def psnr(self, F: np.ndarray) -> float:
         return self.case.psnr(boundary.crop(np.fft.irfftn(F, self.grid, axes=(0, 1)), self.shape))
@@ -91,7 +91,7 @@ class Problem:
 
         observed = np.zeros(self.grid)
         boundary.crop(observed, self.shape)[...] = self.case.blurred
-        F = np.conj(self.H) * np.fft.rfftn(self.start) / self.C
+        F = np.conj(self.H) * self.start / self.C
         r = np.conj(self.H) * np.fft.rfftn(observed) - masked(F) - self.lamP * F
         z = r / self.C
         p, rz = z, inner(r, z)

@@ -63,7 +63,7 @@ def transforms(g: np.ndarray, h: np.ndarray, mask: np.ndarray, lam: float, truth
     C = np.abs(H) ** 2 + P
     unknown = np.ones(grid, bool)
     boundary.crop(unknown, g.shape)[...] = mask
-    start = boundary.fill(boundary.extend(np.where(mask, 0, g), grid, "zero"), unknown)
+    start = np.fft.rfftn(boundary.fill(boundary.extend(np.where(mask, 0, g), grid, "zero"), unknown))
     system = free.System.of(P / C, g.shape, grid, mask=mask)
 
     def psnrs(**stop: float) -> tuple[float, float]:

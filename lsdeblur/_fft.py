@@ -5,7 +5,6 @@ All transforms are real-to-complex over the last axes, unnormalised forward, and
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,7 +12,9 @@ import numpy as np
 import numpy.typing as npt
 import scipy.fft
 
-__all__ = ["fft", "good_size", "half_frequencies", "ifft", "irfftn", "resolve_workers", "rfft", "rfftn"]
+from lsdeblur._validate import resolve_workers
+
+__all__ = ["fft", "good_size", "half_frequencies", "ifft", "irfftn", "rfft", "rfftn"]
 
 _SMALL = 1 << 15  # below this many values starting threads costs more than they save (measured)
 
@@ -27,13 +28,6 @@ def half_frequencies(grid: Sequence[int]) -> list[npt.NDArray[np.float64]]:
     """Angular frequencies in radians per pixel along each axis of the half spectrum."""
     sampled = [scipy.fft.fftfreq] * (len(grid) - 1) + [scipy.fft.rfftfreq]
     return [2 * np.pi * axis(n) for axis, n in zip(sampled, grid, strict=True)]
-
-
-def resolve_workers(workers: int | None) -> int:
-    """Number of threads: `workers`, or all processors this process may use."""
-    if workers is None:
-        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return workers
 
 
 def rfftn(x: npt.NDArray[np.floating[Any]], ndim: int, workers: int | None = None) -> npt.NDArray[Any]:

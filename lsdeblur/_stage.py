@@ -29,12 +29,11 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Forward:
-    """Extended data (channels, *grid), their half spectrum, and how the extension was reached.
+    """Half spectrum (channels, *half grid) of extended data, and how the extension was reached.
 
     `residual` is the squared norm of what the filter leaves of the measured pixels, where it is known already.
     """
 
-    data: Array
     spectrum: Array
     n_iter: int = 1
     converged: bool = True
@@ -92,27 +91,44 @@ class Stage:
         """Half spectrum of extended data (..., *grid)."""
         return _fft.rfftn(data, len(self.grid), self.workers)
 
-    def forward(self, data: Array, rest: Array | None) -> Forward:
-        """Half spectrum of extended data (channels, *grid), settled for a filter that leaves `rest` of them."""
+    def systems(self, rest: Array | None, near: Sequence[free.System] = ()) -> tuple[free.System, ...]:
+        """The equations of the unknown pixels, one for each PSF, for a filter that leaves `rest` of the data.
+
+        None are needed where it leaves nothing. The inverses of systems `near`, for a lambda of the same order, are
+        used again.
+        """
         if rest is None or not np.any(rest):
             self._check_determined()
-            return Forward(data, self.transform(data))
-        found = self._solve(data, rest)
-        converged, n_iter = all(x.converged for x in found), max(x.n_iter for x in found)
-        if not converged:
+            return ()
+        Q = np.broadcast_to(rest, (len(self.H), *rest.shape[-len(self.grid) :]))
+        if near:
+            return tuple(system.at(q) for system, q in zip(near, Q, strict=True))
+        return tuple(free.System.of(q, self.shape, self.grid, self.workers, self.mask) for q in Q)
+
+    def settled(self, Y: Array, systems: Sequence[free.System], max_iter: int | None = None) -> Forward:
+        """The extension with half spectrum Y (channels, *half grid) brought nearer to the solution of its system."""
+        if not systems:
+            return Forward(Y)
+        limit = self.max_iter if max_iter is None else max_iter
+        found = [systems[c % len(systems)].solve(y, tol=self.tol, max_iter=limit) for c, y in enumerate(Y)]
+        return Forward(
+            np.stack([x.spectrum for x in found]),
+            max(x.n_iter for x in found),
+            all(x.converged for x in found),
+            sum(x.residual for x in found),
+        )
+
+    def forward(self, Y: Array, systems: Sequence[free.System]) -> Forward:
+        """The same to the end, with a warning if it was not reached."""
+        found = self.settled(Y, systems)
+        if not found.converged:
             warnings.warn(
-                f"the free boundary was not settled after {n_iter} iterations; raise lam, max_iter or tol, "
+                f"the free boundary was not settled after {found.n_iter} iterations; raise lam, max_iter or tol, "
                 "or work in float64",
                 ConvergenceWarning,
                 stacklevel=2,
             )
-        residual = sum(x.residual for x in found)
-        settled, spectrum = (np.stack([getattr(x, name) for x in found]) for name in ("data", "spectrum"))
-        return Forward(settled, spectrum, n_iter, converged, residual)
-
-    def settled(self, data: Array, rest: Array | None) -> Array:
-        """The data alone, after `max_iter` iterations at most."""
-        return data if rest is None or not np.any(rest) else np.stack([x.data for x in self._solve(data, rest)])
+        return found
 
     def _check_determined(self) -> None:
         if self.mask is not None:
@@ -120,11 +136,6 @@ class Stage:
                 f"mask hides {np.count_nonzero(self.mask)} pixels, and nothing determines them without regularisation; "
                 "give a positive lam (nsr for 'wiener'), or fill them and leave out the mask"
             )
-
-    def _solve(self, data: Array, rest: Array) -> list[free.Extension]:
-        Q = np.broadcast_to(rest, (len(self.H), *rest.shape[-len(self.grid) :]))
-        options: dict[str, Any] = {"tol": self.tol, "max_iter": self.max_iter, "workers": self.workers}
-        return free.extend(Q, data, self.shape, mask=self.mask, **options)
 
     def backward(self, spectrum: Array) -> Array:
         """The frame (..., *shape) of a half spectrum, which may be overwritten."""
@@ -170,13 +181,14 @@ class Plan:
             raise ValueError(
                 f"image has shape {g.shape}, but this plan is for images of shape {shape}: make another plan"
             )
-        data = self.stage.extend(g)
-        if self.system is None:
-            return self.stage.backward(self.gain * self.stage.transform(data))
-        frames = data.reshape(-1, *self.stage.grid)
-        solved = (self.system.solve(y, tol=self.stage.tol, max_iter=self.stage.max_iter) for y in frames)
-        restored = [self.stage.backward(self.gain * x.spectrum) for x in solved]
-        return np.stack(restored).reshape(g.shape)
+        restored = np.empty(g.shape, g.dtype)
+        for frame, out in zip(g.reshape(-1, *shape), restored.reshape(-1, *shape), strict=True):
+            Y = self.stage.transform(self.stage.extend(frame))
+            if self.system is not None:
+                Y = self.system.solve(Y, tol=self.stage.tol, max_iter=self.stage.max_iter).spectrum
+            Y *= self.gain
+            out[...] = self.stage.backward(Y)
+        return restored
 
     def reach(self, tol: float = 1e-2) -> tuple[int, ...]:
         """Distance per axis, in pixels, beyond which the gain's impulse response never exceeds `tol` times its peak.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
+import os
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -23,6 +24,7 @@ __all__ = [
     "check_same_shape",
     "check_size",
     "check_spacing",
+    "resolve_workers",
     "working_dtype",
 ]
 
@@ -203,3 +205,10 @@ def check_same_shape(a: npt.NDArray[Any], b: npt.NDArray[Any], name_a: str, name
     """ValueError when two arrays that must be compared pixel by pixel differ in shape."""
     if a.shape != b.shape:
         raise ValueError(f"{name_a} has shape {a.shape} and {name_b} {b.shape}; crop or resample one of them first")
+
+
+def resolve_workers(workers: int | None) -> int:
+    """Number of threads: `workers`, or all processors this process may use."""
+    if workers is None:
+        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return workers

@@ -15,7 +15,6 @@ from lsdeblur._methods import Problem, Solution, check_options
 from lsdeblur._results import Selection
 from lsdeblur._stage import Forward, Plan, Stage
 from lsdeblur._validate import check_choice, check_non_negative, check_positive
-from lsdeblur.boundary import crop
 from lsdeblur.errors import ParameterChoiceError
 from lsdeblur.noise import FLOOR, estimate_noise_std, find_colour
 from lsdeblur.spectrum import Bins, Curves, Penalty, Spectra, penalty_symbol, power_spectrum, transfer_function
@@ -23,6 +22,8 @@ from lsdeblur.spectrum import Bins, Curves, Penalty, Spectra, penalty_symbol, po
 __all__ = ["inverse", "make_plan", "tikhonov", "wiener"]
 
 Array = npt.NDArray[Any]
+_PIXELS = 1 << 18  # that the noise's colour is read from: 512 x 512
+_NEAR = 3.0  # ratio of lambdas up to which the inverses of one precondition the other's system
 #: a gain G and, under a free boundary, what it leaves of the data, 1 - H G
 Filter = tuple[Array, Array | None]
 
@@ -32,9 +33,7 @@ def make_plan(stage: Stage, method: str, **options: Any) -> Plan:
     gain = _FILTERS[check_choice(method, _FILTERS, "method")]
     check_options(gain, options, f"plan(method={method!r})")
     G, rest = gain(stage, **options)
-    if rest is None or not np.any(rest):
-        return Plan(stage, G)
-    return Plan(stage, G, free.System.of(rest, stage.shape, stage.grid, stage.workers))
+    return Plan(stage, G, next(iter(stage.systems(rest)), None))
 
 
 def inverse(problem: Problem, *, threshold: float = 0.1, tol: float = 3e-5, max_iter: int = 50) -> Solution:
@@ -60,7 +59,9 @@ def inverse(problem: Problem, *, threshold: float = 0.1, tol: float = 3e-5, max_
     stage = Stage.of(problem, tol, max_iter)
     message = f"inverted where |H| > {threshold:g} |H(0)|"
     gain, rest = _inverse_filter(stage, threshold=threshold)
-    return _solution(stage, gain, stage.forward(stage.extend(problem.image), rest), message=message)
+    return _solution(
+        stage, gain, stage.forward(stage.transform(stage.extend(problem.image)), stage.systems(rest)), message=message
+    )
 
 
 def wiener(
@@ -116,7 +117,7 @@ def wiener(
     if not isinstance(nsr, str) or nsr != "auto":
         raise ValueError("give either nsr= or noise_power= and signal_power=, not both")
     gain, rest = _wiener_filter(stage, noise_power=noise_power, signal_power=signal_power)
-    forward = stage.forward(stage.extend(problem.image), rest)
+    forward = stage.forward(stage.transform(stage.extend(problem.image)), stage.systems(rest))
     return _solution(stage, gain, forward, noise_std=noise_std, message="noise and signal power were given")
 
 
@@ -206,69 +207,72 @@ def _regularised(
         check_choice(strength, ("auto", *selection.RULES), name)
     else:
         strength = check_non_negative(strength, name)
-    data = stage.extend(problem.image)
+    Y = stage.transform(stage.extend(problem.image))
+    systems: tuple[free.System, ...] = ()
     chosen, message, source = None, f"{name} was given", ""
     if isinstance(strength, str):
         if noise_std is None and strength in selection.NEED_NOISE:
             noise_std, source = _noise_level(problem)
-        chosen, message, data = _choose(stage, P, data, strength, noise_std, safety, effort)
+        chosen, message, Y, systems = _choose(stage, P, Y, strength, noise_std, safety, effort)
     lam = chosen.lam if chosen else strength
     gain, rest = _least_squares(stage, P, lam)
-    forward = stage.forward(data, rest)
+    forward = stage.forward(Y, stage.systems(rest, systems))
     if chosen and noise_std is None:
         noise_std = _residual_noise(stage, P, forward, chosen)
     return _solution(stage, gain, forward, lam=lam, selection=chosen, noise_std=noise_std, message=message + source)
 
 
 def _choose(
-    stage: Stage, P: Array, data: Array, rule: str, noise_std: float | None, safety: float, effort: str = "fast",
-    max_iter: int = 1,
-) -> tuple[Selection, str, Array]:  # fmt: skip
-    """Lambda by a rule from the spectra of the extended data, a sentence about it, and the data, better extended.
+    stage: Stage, P: Array, Y: Array, rule: str, noise_std: float | None, safety: float, effort: str = "fast"
+) -> tuple[Selection, str, Array, tuple[free.System, ...]]:
+    """Lambda by a rule from the half spectrum of extended data; a sentence about it; the spectrum, better extended.
 
     Under a free boundary the first guess of the extension gives a first lambda, one iteration at that lambda a better
-    extension, and its spectra the final lambda: the second differs little from that of the converged extension.
+    extension, and its spectra the final lambda: the second differs little from that of the converged extension. The
+    systems of the first lambda come along where they still serve.
     """
     thinned = None if noise_std is None else noise_std * stage.noisy_share**0.5
 
-    def by(rule: str) -> tuple[Selection, str]:
-        bins = _bins(stage, P, stage.transform(data))
-        return selection.select(bins.curves(bins.lambdas()), rule, noise_std=thinned, safety=safety)
+    def by(rule: str, n: int = 271) -> tuple[Selection, str]:
+        bins = _bins(stage, P, Y)
+        return selection.select(bins.curves(bins.lambdas(n)), rule, noise_std=thinned, safety=safety)
 
     if not stage.free:
-        return *by(rule), data
-    first, _ = by("auto")
-    _, rest = _least_squares(stage, P, first.lam)
-    data = replace(stage, max_iter=max_iter).settled(data, rest)
+        return *by(rule), Y, ()
+    first, _ = by("auto", 91)
+    systems = stage.systems(_least_squares(stage, P, first.lam)[1])
+    Y = stage.settled(Y, systems, max_iter=1).spectrum
     chosen, message = by(rule)
-    if effort == "fast" or stage.colour is not None:
-        return chosen, message, data
-    exact, data = _bracketed(stage, P, chosen.lam, data)
-    better, message = selection.select(exact, rule, noise_std=noise_std, safety=safety)
-    return replace(chosen, lam=better.lam, criterion=better.criterion, choices=better.choices), message, data
+    if effort != "fast" and stage.colour is None:
+        exact, Y = _bracketed(stage, P, chosen.lam, Y)
+        better, message = selection.select(exact, rule, noise_std=noise_std, safety=safety)
+        chosen = replace(chosen, lam=better.lam, criterion=better.criterion, choices=better.choices)
+    near = 1 / _NEAR < chosen.lam / first.lam < _NEAR
+    return chosen, message, Y, systems if near else ()
 
 
-def _bracketed(stage: Stage, P: Array, lam: float, data: Array) -> tuple[Curves, Array]:
+def _bracketed(stage: Stage, P: Array, lam: float, Y: Array) -> tuple[Curves, Array]:
     """The exact problem's curves half a decade apart around `lam`, as far as GCV and evidence need them."""
     power, mask = filters.power(stage.H), stage.mask
-    more, data = free.curves(power, P, [lam, 10**0.5 * lam, 10**-0.5 * lam], data, stage.shape, stage.workers, mask)
+    fixed = (stage.shape, stage.grid, stage.workers, mask)
+    more, Y = free.curves(power, P, [lam, 10**0.5 * lam, 10**-0.5 * lam], Y, *fixed)
     exact = more if mask is None else more.integrated()
     for _ in range(6):
         step = selection.uphill(exact)
         if step == 0:
             break
         beyond = (exact.lams[0] if step < 0 else exact.lams[-1]) * 10 ** (0.5 * step)
-        more, data = free.curves(power, P, [beyond], data, stage.shape, stage.workers, mask)
+        more, Y = free.curves(power, P, [beyond], Y, *fixed)
         exact = exact.joined(more) if mask is None else exact.joined(more).integrated()
-    return exact, data
+    return exact, Y
 
 
 def _wiener_auto(problem: Problem, stage: Stage, noise_std: float | None) -> Solution:
     """Wiener's filter with the constant ratio of least expected error, for spectra fitted to the data."""
     P, flat = stage.penalty("laplacian+gradient"), _all_but_mean(stage)
-    fitted, message, data = _choose(stage, P, stage.extend(problem.image), "auto", None, 1.0)
-    _, rest = _least_squares(stage, P, fitted.lam)
-    forward = stage.forward(data, rest)
+    Y = stage.transform(stage.extend(problem.image))
+    fitted, message, Y, systems = _choose(stage, P, Y, "auto", None, 1.0)
+    forward = stage.forward(Y, stage.systems(_least_squares(stage, P, fitted.lam)[1], systems))
     estimated = _residual_noise(stage, P, forward, fitted)
     noise_std = estimated if noise_std is None else noise_std
     P[_mean(stage)] = np.inf  # the mean takes no part
@@ -281,7 +285,7 @@ def _wiener_auto(problem: Problem, stage: Stage, noise_std: float | None) -> Sol
     return _solution(
         stage,
         gain,
-        stage.forward(forward.data, rest),
+        stage.forward(Y, stage.systems(rest)),
         lam=chosen.lam,
         selection=chosen,
         noise_std=noise_std,
@@ -312,31 +316,40 @@ def _residual_noise(stage: Stage, P: Array, forward: Forward, chosen: Selection)
         left = left if stage.mask is None else left[:, ~stage.mask]
         residual = float(np.sum(np.square(left, dtype=np.float64)))
     dof = float(np.interp(math.log(chosen.lam), np.log(chosen.lams), chosen.dof))
-    return math.sqrt(residual / (len(forward.data) * measured) / max(1 - dof / chosen.n_obs, 1e-12))
+    return math.sqrt(residual / (len(forward.spectrum) * measured) / max(1 - dof / chosen.n_obs, 1e-12))
 
 
 def _bins(stage: Stage, P: Array, Y: Array) -> Bins:
     """The spectra's summary over all channels (the leading axis of Y), both divided by the noise's amplitude."""
     whiten = 1 if stage.colour is None else 1 / np.sqrt(stage.colour)
     if len(stage.H) == 1:
-        return Spectra(stage.H[0] * whiten, P, Y * whiten, stage.grid).binned()
+        return Spectra(stage.H[0] * whiten, P, Y * whiten, stage.grid, stage.workers).binned()
     parts = [
-        Spectra(H * whiten, P, y[np.newaxis] * whiten, stage.grid).binned() for H, y in zip(stage.H, Y, strict=True)
+        Spectra(H * whiten, P, y[np.newaxis] * whiten, stage.grid, stage.workers).binned()
+        for H, y in zip(stage.H, Y, strict=True)
     ]
     return Bins.pooled(parts)
 
 
 def _colour(problem: Problem, stage: Stage, penalty: Penalty, tau: float) -> tuple[float, float]:
-    """Width over which the noise is correlated, and its floor, from the image on its own grid.
+    """Width over which the noise is correlated, and its floor, from the middle of the image on a grid of its own.
 
     Filling holes by anything that is not a blurred scene would look like noise where H has its zeros.
     """
-    shape, dtype, image = stage.shape, stage.H.real.dtype, problem.image
+    image = problem.image
     if stage.mask is not None:
         on_grid = stage.penalty(penalty, tau)
-        image = crop(_choose(stage, on_grid, stage.extend(image), "auto", None, 1.0, max_iter=20)[2], shape)
-    H = transfer_function(problem.psf, shape, workers=stage.workers)
-    P = penalty_symbol(penalty, shape, tau=tau, spacing=stage.spacing, dtype=dtype)
+        _, _, Y, systems = _choose(stage, on_grid, stage.transform(stage.extend(image)), "auto", None, 1.0)
+        image = stage.backward(stage.settled(Y, systems, max_iter=20).spectrum)
+    enough = round(_PIXELS ** (1 / len(stage.shape)))
+    sizes = [min(n, max(enough, 4 * m)) for n, m in zip(stage.shape, problem.psf.shape[1:], strict=True)]
+    middle: tuple[Any, ...] = (
+        ...,
+        *(slice((n - m) // 2, (n + m) // 2) for n, m in zip(stage.shape, sizes, strict=True)),
+    )
+    image = image[middle]
+    H = transfer_function(problem.psf, sizes, workers=stage.workers)
+    P = penalty_symbol(penalty, sizes, tau=tau, spacing=stage.spacing, dtype=stage.H.real.dtype)
     return find_colour(image, H, P)
 
 

@@ -18,17 +18,18 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from lsdeblur import _fft
+from lsdeblur._kernels import advance, energy, levinson
 from lsdeblur.boundary import crop
 from lsdeblur.spectrum import Curves, hermitian_weights
 
-__all__ = ["Band", "Extension", "Hole", "System", "curves", "extend"]
+__all__ = ["Band", "Extension", "Hole", "System", "curves"]
 
 Array = npt.NDArray[Any]
 
@@ -49,6 +50,8 @@ class Band:
     first : complex array (width, *half spectrum of the other axes)
         First columns of the inverses of Q's Toeplitz matrices, one matrix per frequency along the band; by the formula
         of Gohberg and Semencul they determine the inverses.
+    factors : pair of complex arrays
+        Transforms along the first axis of the triangular Toeplitz matrices in that formula.
     logdet : array (*half spectrum of the other axes)
         Logarithms of the matrices' determinants.
     """
@@ -56,20 +59,30 @@ class Band:
     axis: int
     width: int
     first: Array
+    factors: tuple[Array, Array]
     logdet: Array
 
     @classmethod
-    def of(cls, Q: Array, grid: Sequence[int], axis: int, width: int, dtype: npt.DTypeLike) -> Band:
+    def of(
+        cls, Q: Array, grid: Sequence[int], axis: int, width: int, dtype: npt.DTypeLike, workers: int | None = None
+    ) -> Band:
         """From the symbol Q on the half spectrum; computed in float64 and kept in the complex `dtype`."""
-        first, logdet = levinson(band_lags(Q, grid, axis, width))
-        return cls(axis, width, first.astype(dtype), logdet)
+        first, logdet = levinson(band_lags(Q, grid, axis, width), workers=workers)
+        first = first.astype(dtype)
+        return cls(axis, width, first, triangular(first, workers), logdet)
 
-    def solve(self, r: Array, workers: int | None) -> Array:
-        """The band's inverse applied to the band's part of `r` (*grid); returns that part, its axis first."""
-        part = np.moveaxis(r, self.axis, 0)[-self.width :]
-        rows = part.shape[1:]
+    def part(self, a: Array) -> Array:
+        """The band of an array (*grid), its axis first, as a view."""
+        return np.moveaxis(a, self.axis, 0)[-self.width :]
+
+    def solve(self, part: Array, workers: int | None) -> Array:
+        """The band's inverse applied to a part of an array that lies on it."""
         V = _fft.rfftn(part, part.ndim - 1, workers)
-        return _fft.irfftn(inverse_times(self.first, V, workers), rows, workers)
+        return _fft.irfftn(inverse_times(self.first, self.factors, V, workers), part.shape[1:], workers)
+
+    def add(self, a: Array, part: Array) -> None:
+        """Add `part` to an array (*grid) on the band."""
+        self.part(a)[...] += part
 
     def diagonal_sums(self) -> Array:
         """Sums along the diagonals of the inverses, ``D[d] = sum_j inverse[j + d, j]`` (width, ...)."""
@@ -104,38 +117,23 @@ def band_lags(Q: Array, grid: Sequence[int], axis: int, width: int) -> Array:
     return np.concatenate([lags, beyond])[:width] if width > len(lags) else lags[:width]
 
 
-def levinson(lags: Array) -> tuple[Array, Array]:
-    """First columns of the inverses, and log-determinants, of Hermitian Toeplitz matrices ``T[i, j] = lags[i - j]``.
-
-    `lags` (b, ...) holds many matrices at once. Source: Levinson (1946), doi:10.1002/sapm1946251261; Durbin's form.
-    """
-    a = np.zeros_like(lags)
-    a[0] = 1
-    error = lags[0].real.copy()
-    logdet = np.log(error)
-    for m in range(1, len(lags)):
-        reflection = -np.einsum("j...,j...->...", lags[m:0:-1], a[:m]) / error
-        a[1 : m + 1] += reflection * np.conj(a[m - 1 :: -1] if m > 1 else a[:1])
-        error = error * (1 - (reflection.real**2 + reflection.imag**2))
-        logdet += np.log(error)
-    return a / error, logdet
+def triangular(first: Array, workers: int | None = None) -> tuple[Array, Array]:
+    """Transforms of the columns of L(x) and L(y) in `inverse_times`."""
+    n = _fft.good_size(2 * len(first) - 1)
+    return _fft.fft(first, n, workers), _fft.fft(_shifted(first), n, workers)
 
 
-def inverse_times(first: Array, v: Array, workers: int | None = None) -> Array:
+def inverse_times(first: Array, factors: tuple[Array, Array], v: Array, workers: int | None = None) -> Array:
     """``T^-1 v`` along axis 0, for the Toeplitz matrices whose inverses' first columns are `first` (b, ...).
 
     ``T^-1 = (L(x) L(x)^H - L(y) L(y)^H) / x[0]`` with lower triangular Toeplitz matrices L of x = first and of
     y = (0, conj x[b-1], ..., conj x[1]). Source: Gohberg & Semencul (1972), Mat. Issled. 7, 201-223.
     """
-    b = len(first)
-    n = _fft.good_size(2 * b - 1)
+    b, n = len(first), len(factors[0])
     V = _fft.fft(v, n, workers)
-
-    def squared(column: Array) -> Array:
-        L = _fft.fft(column, n, workers)
-        return L * _fft.fft(_fft.ifft(np.conj(L) * V, workers)[:b], n, workers)
-
-    return _fft.ifft(squared(first) - squared(_shifted(first)), workers)[:b] / first[:1].real
+    plus, minus = (L * _fft.fft(_fft.ifft(np.conj(L) * V, workers)[:b], n, workers) for L in factors)
+    plus -= minus
+    return _fft.ifft(plus, workers)[:b] / first[:1].real
 
 
 def _shifted(x: Array) -> Array:
@@ -174,16 +172,21 @@ class Hole:
                 holes.append(cls(index, _cholesky(kernel, at[members[first]], Q.dtype), float(kernel.flat[0])))
         return tuple(holes)
 
-    def add_solution(self, r: Array, z: Array) -> None:
-        """Add the inverse applied to the regions' parts of `r` (*grid) to `z`, both contiguous."""
+    def part(self, a: Array) -> Array:
+        """The pixels of the regions (regions, pixels) of a contiguous array (*grid)."""
+        return a.reshape(-1)[self.index]
+
+    def solve(self, part: Array, workers: int | None) -> Array:
+        """The inverse applied to a part of an array that lies on the regions; `workers` play no role."""
         from scipy.linalg import cho_solve
 
-        part = r.reshape(-1)[self.index]
         if self.factor is None:
-            solution = part / r.dtype.type(self.mean)
-        else:
-            solution = cho_solve((self.factor, False), part.T, check_finite=False).T
-        z.reshape(-1)[self.index] += solution
+            return part / part.dtype.type(self.mean)
+        return cho_solve((self.factor, False), part.T, check_finite=False).T
+
+    def add(self, a: Array, part: Array) -> None:
+        """Add `part` to a contiguous array (*grid) on the regions."""
+        a.reshape(-1)[self.index] += part
 
 
 def _regions(mask: Array, largest: int) -> tuple[Array, Array]:
@@ -223,13 +226,12 @@ def _cholesky(kernel: Array, at: Array, dtype: npt.DTypeLike) -> Array | None:
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Extension:
-    """An image extended to the grid, and what equation (1) says of it.
+    """Half `spectrum` of an image extended to the grid, and what equation (1) says of it.
 
-    `data` (*grid) with its half `spectrum`; `objective` is J, `residual` the squared norm ``||M (h * f) - g||^2`` of
-    the f that it gives.
+    `objective` is J, `residual` the squared norm ``||M (h * f) - g||^2`` of the f that it gives. By Parseval's equation
+    the latter is ``<Q Y, Q Y>``, less what is left in the unknown pixels, where the solution has nothing.
     """
 
-    data: Array
     spectrum: Array
     objective: float
     residual: float
@@ -266,41 +268,49 @@ class System:
         """
         dtype = np.result_type(Q.dtype, np.complex64)
         gaps = [(axis, n - m) for axis, (n, m) in enumerate(zip(grid, shape, strict=True)) if n > m]
-        bands = tuple(Band.of(Q, grid, axis, gap, dtype) for axis, gap in gaps)
+        bands = tuple(Band.of(Q, grid, axis, gap, dtype, workers) for axis, gap in gaps)
         holes = () if mask is None else Hole.all_of(Q, grid, mask, largest)
         return cls(Q, tuple(shape), tuple(grid), bands, holes, mask, workers)
 
-    def solve(self, start: Array, *, tol: float = 3e-5, max_iter: int = 50) -> Extension:
-        """Conjugate gradients from an extension `start` (*grid), until a step lowers J by less than ``tol * J``.
+    def at(self, Q: Array) -> System:
+        """The same unknowns for another symbol, preconditioned by this one's inverses.
+
+        Q grows with lambda, at most in proportion to it: a lambda c times as large or small multiplies the condition
+        number by c at most. Not for determinants and traces, which are those of the inverses.
+        """
+        return replace(self, Q=Q)
+
+    def solve(self, Y: Array, *, tol: float = 3e-5, max_iter: int = 50) -> Extension:
+        """Conjugate gradients from an extension's half spectrum Y, until a step lowers J by less than ``tol * J``.
 
         Each iteration costs two transforms of the grid and two of every band.
         """
-        ndim = len(self.grid)
-        y, Y = start.copy(), _fft.rfftn(start, ndim, self.workers)
-        full = self._filtered(Y)
-        J, p, rz = self._energy(Y), np.zeros_like(y), 1.0
-        converged, n_iter = not (self.bands or self.holes), 0
+        pieces: tuple[Band | Hole, ...] = (*self.bands, *self.holes)
+        Y, QY = Y.copy(), self.Q * Y
+        J, p, rz = self._energy(Y), np.zeros(self.grid, self.Q.dtype), 1.0
+        converged, n_iter = not pieces, 0
         while not converged and n_iter < max_iter:
             n_iter += 1
-            z = self._precondition(full)
-            previous, rz = rz, -_inner(full, z)
+            full = _fft.irfftn(QY, self.grid, self.workers)
+            residuals = [-piece.part(full) for piece in pieces]
+            steps = [piece.solve(r, self.workers) for piece, r in zip(pieces, residuals, strict=True)]
+            previous, rz = (
+                rz,
+                sum(float(np.sum(r * z, dtype=np.float64)) for r, z in zip(residuals, steps, strict=True)),
+            )
             p *= rz / previous if n_iter > 1 else 0.0
-            p += z
-            P = _fft.rfftn(p, ndim, self.workers)
+            for piece, z in zip(pieces, steps, strict=True):
+                piece.add(p, z)
+            P = _fft.rfftn(p, len(self.grid), self.workers)
             curvature = self._energy(P)
             if not (rz > 0 and curvature > 0):  # only rounding is left, of the residual or of a lambda too small for it
                 converged = abs(rz) <= tol * J
                 break
             step = rz / curvature
-            y += step * p
-            Y += step * P
-            full += step * self._filtered(P)
+            advance(self.Q, Y, P, step, QY, workers=self.workers)
             J -= step * rz
             converged = step * rz <= tol * J
-        frame = crop(full, self.shape)
-        if self.mask is not None:
-            frame = np.where(self.mask, 0, frame)
-        return Extension(y, Y, J, _inner(frame, frame), n_iter, converged)
+        return Extension(Y, J, self._energy(Y, squared=True), n_iter, converged)
 
     def log_determinant(self) -> float:
         """``log det Q_uu`` from the bands' determinants, each pixel that lies in several bands shared between them."""
@@ -330,9 +340,15 @@ class System:
         for _ in range(n_probes):
             probe = np.zeros(self.grid, self.Q.dtype)
             crop(probe, self.shape)[seen] = rng.choice([-1.0, 1.0], n)
-            gained += self._energy(_fft.rfftn(probe, len(self.grid), self.workers)) - self.solve(probe).objective
+            Y = _fft.rfftn(probe, len(self.grid), self.workers)
+            gained += self._energy(Y) - self.solve(Y).objective
         mean = float(hermitian_weights(self.grid) @ self.Q.reshape(-1, self.Q.shape[-1]).sum(axis=0, dtype=np.float64))
         return n * (1 - mean / math.prod(self.grid)) + gained / n_probes
+
+    def _energy(self, Y: Array, *, squared: bool = False) -> float:
+        """``<y, Q y>``, or ``<y, Q^2 y>``, by Parseval's equation."""
+        total = energy(self.Q, Y, hermitian_weights(self.grid), squared=squared, workers=self.workers)
+        return total / math.prod(self.grid)
 
     def _weights(self, band: Band) -> Array:
         return hermitian_weights([n for axis, n in enumerate(self.grid) if axis != band.axis] or [1])
@@ -346,62 +362,20 @@ class System:
             mean += probability / (1 + sum(inside))
         return mean
 
-    def _filtered(self, Y: Array) -> Array:
-        return _fft.irfftn(self.Q * Y, self.grid, self.workers)
-
-    def _energy(self, Y: Array) -> float:
-        """``<y, Q y>`` by Parseval's equation."""
-        power = (Y.real**2 + Y.imag**2) * self.Q
-        columns = power.reshape(-1, power.shape[-1]).sum(axis=0, dtype=np.float64)
-        return float(hermitian_weights(self.grid) @ columns) / math.prod(self.grid)
-
-    def _precondition(self, full: Array) -> Array:
-        """The inverses of bands and holes applied to the residual, ``-full`` where nothing was measured, and summed."""
-        r = -full
-        frame = crop(r, self.shape)
-        frame[...] = 0 if self.mask is None else np.where(self.mask, frame, 0)
-        z = np.zeros_like(r)
-        for hole in self.holes:
-            hole.add_solution(r, z)
-        for band in self.bands:
-            np.moveaxis(z, band.axis, 0)[-band.width :] += band.solve(r, self.workers)
-        return z
-
-
-def _inner(a: Array, b: Array) -> float:
-    return float(np.sum(a * b, dtype=np.float64))
-
-
-def extend(
-    Q: Array,
-    data: Array,
-    shape: Sequence[int],
-    *,
-    mask: Array | None = None,
-    tol: float = 3e-5,
-    max_iter: int = 50,
-    workers: int | None = None,
-) -> list[Extension]:
-    """Each channel of `data` (channels, *grid), whose frame of `shape` was observed, extended for the symbol Q.
-
-    Q (1 or channels, *half grid) of one PSF or of one a channel; `mask` (*shape) where a pixel was not measured.
-    """
-    grid = data.shape[1:]
-    largest = _DENSE if max_iter > 1 else _TILE  # a large factor costs more than one iteration is worth
-    systems = [System.of(q, shape, grid, workers, mask, largest) for q in Q]
-    return [systems[c % len(systems)].solve(y, tol=tol, max_iter=max_iter) for c, y in enumerate(data)]
-
 
 def curves(
     power: Array,
     P: Array,
     lams: Sequence[float],
-    data: Array,
+    Y: Array,
     shape: Sequence[int],
+    grid: Sequence[int],
     workers: int | None = None,
     mask: Array | None = None,
 ) -> tuple[Curves, Array]:
-    """The exact problem's curves at a few `lams`, solved in the order given, and the last extension.
+    """The exact problem's curves at a few `lams`, solved in the order given, and the last extension's spectrum.
+
+    Y (channels, *half grid) is that of the first.
 
     With ``S = (I + M H (lam P)^-1 H^T M^T)^-1``: residual R and J from the solution, seminorm ``(J - R) / lam``, dof
     ``n - tr S``, and the log-determinant of S^-1; both from the bands' inverses, which stand in for that of Q_uu. The
@@ -410,16 +384,15 @@ def curves(
     With a `mask` (*shape) dof comes from probes (`System.probed_dof`), and the log-determinant is left at zero: what
     the rules need of it follows from dof at several lambdas (`spectrum.Curves.integrated`).
     """
-    grid = data.shape[1:]
     seen = np.ones(shape, bool) if mask is None else ~mask
-    n = len(data) * int(np.count_nonzero(seen))
+    n = len(Y) * int(np.count_nonzero(seen))
     weights = hermitian_weights(grid)
     rows = []
     for lam in lams:
         Q = lam * P / (power + lam * P)
         systems = [System.of(q, shape, grid, workers, mask) for q in Q]
-        found = [systems[c % len(systems)].solve(y) for c, y in enumerate(data)]
-        data = np.stack([x.data for x in found])
+        found = [systems[c % len(systems)].solve(y) for c, y in enumerate(Y)]
+        Y = np.stack([x.spectrum for x in found])
         objective, residual = sum(x.objective for x in found), sum(x.residual for x in found)
         dof = logdet = 0.0
         for system, q in zip(systems, Q.astype(np.float64), strict=True):
@@ -428,8 +401,8 @@ def curves(
                 continue
             dof += float(np.sum(weights * (1 - q))) - system.trace(q * (1 - q))
             logdet += system.log_determinant() - float(np.sum(weights * np.log(np.where(q > 0, q, 1))))
-        share = len(data) / len(systems)
+        share = len(Y) / len(systems)
         rows.append((lam, residual, (objective - residual) / lam, share * dof, share * logdet))
     lam, residual, seminorm, dof, logdet = np.array(sorted(rows)).T
     slope = np.gradient(seminorm, np.log(lam)) / lam if len(lam) > 1 else np.zeros_like(lam)
-    return Curves(lam, residual, seminorm, slope, dof, logdet, n_obs=n, n_seen=n - len(data)), data
+    return Curves(lam, residual, seminorm, slope, dof, logdet, n_obs=n, n_seen=n - len(Y)), Y

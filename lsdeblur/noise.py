@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -127,13 +128,15 @@ def find_colour(image: npt.NDArray[Any], H: npt.NDArray[Any], P: npt.NDArray[Any
     r2 = np.tile(sum(sample(w**2) for w in frequencies(grid)), len(image))
     share = np.tile(sample(hermitian_weights(grid)), len(image))
     share /= share.sum()
-    scene = [sample(_leaked(np.divide(np.abs(h) ** 2, P, out=np.zeros_like(P), where=P > 0), grid)) for h in H]
+    scene = [_leaked(np.divide(np.abs(h) ** 2, P, out=np.zeros_like(P), where=P > 0), grid, index) for h in H]
     s = np.concatenate([scene[c % len(H)] for c in range(len(image))])
     scale = float(np.abs(H).max()) ** 2 / float(P.mean(dtype=np.float64))
     white, lam = _whittle(s, E, share, scale)
     hidden = max(0.0, 1 - float(share @ (lam / (s + lam))) / _SEEN)
     values = np.empty((len(_FLOORS), len(_WIDTHS)))
     for i, j in np.ndindex(values.shape):
+        if i == 1 and j == 0 and values[0].min() >= white:  # no width gains anything: white noise
+            return 0.0, FLOOR
         c = np.exp(-(_WIDTHS[j] ** 2) * r2) + _FLOORS[i]
         values[i, j] = _whittle(s / c, E / c, share, scale)[0] + share @ np.log(c)
     values[1:] += _FLOOR_GAIN
@@ -152,12 +155,13 @@ def _whittle(s: npt.NDArray[Any], E: npt.NDArray[Any], share: npt.NDArray[Any], 
     there may be two minima: all of the range from 1e-9 to 1e6 times `scale` is searched.
     """
 
-    def value(lam: float) -> float:
-        q = lam / (s + lam)
-        return float(np.log(share @ (q * E)) - share @ np.log(q))
+    def value(lam: float, part: slice = slice(None)) -> float:
+        q, weights = lam / (s[part] + lam), share[part]
+        return float(np.log(weights @ (q * E[part])) - weights @ np.log(q) / weights.sum())
 
+    few = slice(None, None, 4)  # frequencies suffice to find the right decade
     coarse = scale * np.logspace(-9, 6, 16)
-    middle = coarse[int(np.argmin([value(lam) for lam in coarse]))]
+    middle = coarse[int(np.argmin([value(lam, few) for lam in coarse]))]
     t = math.log(middle) + math.log(10) * np.array([-0.5, 0.0, 0.5])
     best, least = _vertex(t, np.array([value(lam) for lam in np.exp(t)]))
     return least, math.exp(best)
@@ -187,17 +191,20 @@ def _windowed(image: npt.NDArray[Any], window: npt.NDArray[Any]) -> npt.NDArray[
     return _fft.rfftn((image - image.dtype.type(mean)) * (window / image.dtype.type(scale)), image.ndim)
 
 
-def _leaked(power: npt.NDArray[Any], grid: Sequence[int]) -> npt.NDArray[Any]:
-    """What the window of `_windowed` makes of a power spectrum (*half spectrum of grid), on average.
+def _leaked(power: npt.NDArray[Any], grid: Sequence[int], index: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    """What the window of `_windowed` makes, on average, of a power spectrum at the frequencies `index` (flat).
 
     A Hann window mixes each frequency with its neighbours, powers 1/6, 2/3, 1/6 along every axis: the zeros of a
-    transfer function fill up. In float64, for the lowest frequencies have many times the power of the others.
+    transfer function fill up. `power` is given on the half spectrum of `grid` and even.
     """
-    covariance = _fft.irfftn(power.astype(np.complex128), tuple(grid))
-    for axis, n in enumerate(grid):
-        lags = (2 + np.cos(2 * np.pi * np.arange(n) / n)) / 3
-        covariance *= lags.reshape(-1, *[1] * (len(grid) - 1 - axis))
-    return np.maximum(_fft.rfftn(covariance, len(grid)).real, 0)
+    at = np.unravel_index(index, power.shape)
+    total = np.zeros(len(index))
+    for steps in itertools.product((-1, 0, 1), repeat=len(grid)):
+        beside = [k + step for k, step in zip(at, steps, strict=True)]
+        other = (beside[-1] < 0) | (beside[-1] > grid[-1] // 2)  # on the half that is not kept: its mirror image is
+        mirrored = tuple(np.where(other, -k, k) % n for k, n in zip(beside, grid, strict=True))
+        total += math.prod(2 / 3 if step == 0 else 1 / 6 for step in steps) * power[mirrored]
+    return total
 
 
 def _erased_power(image: npt.NDArray[Any], psf: npt.NDArray[Any]) -> float:

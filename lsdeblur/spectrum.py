@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lsdeblur import _fft
+from lsdeblur._kernels import histogram
 from lsdeblur._validate import as_float_array, check_choice, check_fits, check_positive
 
 __all__ = [
@@ -45,9 +46,6 @@ PENALTIES: dict[str, Callable[[Array, float], Array]] = {
 
 _MANTISSA_BITS = 5  # 2^5 = 32 bins an octave of s: within a bin s varies by at most 3 %
 _SHIFT = 23 - _MANTISSA_BITS
-_N_BINS = (255 << _MANTISSA_BITS) + 1  # every non-negative float32 up to and including infinity
-_LARGEST = float(np.finfo(np.float32).max)
-_BLOCK = 1 << 16  # values handled at once, so that temporaries stay in the processor's cache
 
 
 def frequencies(grid: Sequence[int]) -> tuple[Array, ...]:
@@ -260,7 +258,7 @@ class Bins:
                 sq2e.sum() / lam**2,
                 -2 * np.dot(q, sq2e) / lam**3,
                 np.dot(1 - q, self.count) + self.n_free,
-                np.dot(np.log1p(self.s / lam), self.count),
+                -np.dot(np.log(q), self.count),
             )
         residual, seminorm, slope, dof, logdet = sums
         seen = float(self.count.sum())
@@ -287,11 +285,17 @@ class Spectra:
     P: Array
     Y: Array
     grid: tuple[int, ...]
+    workers: int | None = None
 
     def exact(self) -> Bins:
         """Every frequency in a bin of its own: the reference for `binned`, and right for tiny images."""
         scale = self._scale()
-        s, count, energy = self._rows(slice(None), scale)
+        A = _power(self.H)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            s = np.where(A > 0, A / self.P / scale, 0).ravel()
+        weights = np.broadcast_to(hermitian_weights(self.grid), A.shape)
+        count = (len(self.Y) * weights).ravel()
+        energy = (weights * sum(_power(y) for y in self.Y) / math.prod(self.grid)).ravel()
         free = np.isinf(s)
         kept = self._varying(energy[~free], float(energy.sum()))
         return Bins(s[~free] * scale, count[~free], kept, float(count[free].sum()), scale)
@@ -303,27 +307,12 @@ class Spectra:
         s = 0 and s = infinity (P = 0) have bins of their own, and no logarithm is taken. Each bin keeps the mean of
         its s.
         """
-        scale, sums = self._scale(), np.zeros((3, _N_BINS))
-        rows = max(1, _BLOCK // max(1, self.P[0].size))
-        for start in range(0, len(self.P), rows):
-            s, count, energy = self._rows(slice(start, start + rows), scale)
-            index = np.where(s < np.inf, np.minimum(s, _LARGEST), s).astype(np.float32).view(np.int32) >> _SHIFT
-            finite = np.where(s < np.inf, s, 0)
-            for total, weights in zip(sums, (count, count * finite, energy), strict=True):
-                total += np.bincount(index, weights, _N_BINS)
-        count, weighted, energy = sums
+        scale, weights = self._scale(), hermitian_weights(self.grid)
+        count, weighted, energy = histogram(self.H, self.P, self.Y, weights, scale, _SHIFT, workers=self.workers)
+        count, weighted, energy = len(self.Y) * count, len(self.Y) * weighted, energy / math.prod(self.grid)
         used = np.flatnonzero(count[:-1])
         kept = self._varying(energy[used], float(energy.sum()))
         return Bins(weighted[used] / count[used] * scale, count[used], kept, float(count[-1]), scale)
-
-    def _rows(self, rows: slice, scale: float) -> tuple[Array, Array, Array]:
-        """``s / scale``, count and energy of some rows of the half spectrum, flat and in float64, channels summed."""
-        A = _power(self.H[rows])
-        with np.errstate(divide="ignore", invalid="ignore"):
-            s = np.where(A > 0, A / self.P[rows] / scale, 0)
-        weights = np.broadcast_to(hermitian_weights(self.grid), A.shape)
-        energy = weights * sum(_power(y[rows]) for y in self.Y) / math.prod(self.grid)
-        return s.ravel(), (len(self.Y) * weights).ravel(), energy.ravel()
 
     def _varying(self, energy: Array, total: float) -> Array:
         """`energy`, or zeros where it is no more than the rounding errors of data with `total` energy."""
