@@ -65,7 +65,7 @@ class Problem:
         system = free.System.of(self.lamP / self.C, self.shape, self.grid)
 
         def restored(**stop: float) -> float:
-            found = system.solve(self.start, **stop)
+            found = system.solve(self.start.copy(), **stop)
             return self.psnr(np.conj(self.H) * found.spectrum / self.C)
 
         final = restored(tol=1e-12, max_iter=200)

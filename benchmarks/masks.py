@@ -67,7 +67,7 @@ def transforms(g: np.ndarray, h: np.ndarray, mask: np.ndarray, lam: float, truth
     system = free.System.of(P / C, g.shape, grid, mask=mask)
 
     def psnrs(**stop: float) -> tuple[float, float]:
-        F = np.conj(H) * system.solve(start, **stop).spectrum / C
+        F = np.conj(H) * system.solve(start.copy(), **stop).spectrum / C
         error = (boundary.crop(np.fft.irfftn(F, grid, axes=(0, 1)), g.shape) - truth) ** 2
         return tuple(-10 * math.log10(e.mean()) for e in (error[~mask], error))
 
@@ -76,7 +76,7 @@ def transforms(g: np.ndarray, h: np.ndarray, mask: np.ndarray, lam: float, truth
         trace.append(psnrs(tol=0, max_iter=i))
         if len(trace) > 5 and np.ptp([*trace[-4:], final], axis=0).max() < 0.01:
             break
-    return [*(2 * x for x in settled(np.array(trace), final)), 2 * system.solve(start).n_iter]
+    return [*(2 * x for x in settled(np.array(trace), final)), 2 * system.solve(start.copy()).n_iter]
 
 
 def settled(trace: np.ndarray, final: np.ndarray) -> list[float]:

@@ -106,13 +106,16 @@ class Stage:
         return tuple(free.System.of(q, self.shape, self.grid, self.workers, self.mask) for q in Q)
 
     def settled(self, Y: Array, systems: Sequence[free.System], max_iter: int | None = None) -> Forward:
-        """The extension with half spectrum Y (channels, *half grid) brought nearer to the solution of its system."""
+        """The extension with half spectrum Y (channels, *half grid) brought nearer to the solution of its system.
+
+        Y is overwritten.
+        """
         if not systems:
             return Forward(Y)
         limit = self.max_iter if max_iter is None else max_iter
         found = [systems[c % len(systems)].solve(y, tol=self.tol, max_iter=limit) for c, y in enumerate(Y)]
         return Forward(
-            np.stack([x.spectrum for x in found]),
+            Y,
             max(x.n_iter for x in found),
             all(x.converged for x in found),
             sum(x.residual for x in found),

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lsdeblur import filters, free, selection
+from lsdeblur._kernels import restored
 from lsdeblur._methods import Problem, Solution, check_options
 from lsdeblur._results import Selection
 from lsdeblur._stage import Forward, Plan, Stage
@@ -24,6 +25,7 @@ __all__ = ["inverse", "make_plan", "tikhonov", "wiener"]
 Array = npt.NDArray[Any]
 _PIXELS = 1 << 18  # that the noise's colour is read from: 512 x 512
 _NEAR = 3.0  # ratio of lambdas up to which the inverses of one precondition the other's system
+_BOTH = "the PSF's transfer function and lam times the penalty"
 #: a gain G and, under a free boundary, what it leaves of the data, 1 - H G
 Filter = tuple[Array, Array | None]
 
@@ -215,11 +217,11 @@ def _regularised(
             noise_std, source = _noise_level(problem)
         chosen, message, Y, systems = _choose(stage, P, Y, strength, noise_std, safety, effort)
     lam = chosen.lam if chosen else strength
-    gain, rest = _least_squares(stage, P, lam)
-    forward = stage.forward(Y, stage.systems(rest, systems))
+    forward = stage.forward(Y, stage.systems(_rest(stage, P, lam), systems))
     if chosen and noise_std is None:
         noise_std = _residual_noise(stage, P, forward, chosen)
-    return _solution(stage, gain, forward, lam=lam, selection=chosen, noise_std=noise_std, message=message + source)
+    fields = {"selection": chosen, "noise_std": noise_std, "message": message + source}
+    return _minimiser(stage, P, lam, forward, **fields)
 
 
 def _choose(
@@ -240,7 +242,7 @@ def _choose(
     if not stage.free:
         return *by(rule), Y, ()
     first, _ = by("auto", 91)
-    systems = stage.systems(_least_squares(stage, P, first.lam)[1])
+    systems = stage.systems(_rest(stage, P, first.lam))
     Y = stage.settled(Y, systems, max_iter=1).spectrum
     chosen, message = by(rule)
     if effort != "fast" and stage.colour is None:
@@ -272,30 +274,34 @@ def _wiener_auto(problem: Problem, stage: Stage, noise_std: float | None) -> Sol
     P, flat = stage.penalty("laplacian+gradient"), _all_but_mean(stage)
     Y = stage.transform(stage.extend(problem.image))
     fitted, message, Y, systems = _choose(stage, P, Y, "auto", None, 1.0)
-    forward = stage.forward(Y, stage.systems(_least_squares(stage, P, fitted.lam)[1], systems))
+    forward = stage.forward(Y, stage.systems(_rest(stage, P, fitted.lam), systems))
     estimated = _residual_noise(stage, P, forward, fitted)
     noise_std = estimated if noise_std is None else noise_std
     P[_mean(stage)] = np.inf  # the mean takes no part
     amplitude = estimated * np.sqrt(math.prod(stage.grid) * stage.noisy_share / fitted.lam / P)
     Y = forward.spectrum
-    signal, observed = (_bins(stage, flat, y) for y in (np.broadcast_to(amplitude, Y.shape), Y))
+    signal, observed = (_bins(stage, flat, y) for y in (np.broadcast_to(amplitude, Y.shape).astype(Y.dtype), Y))
     chosen = selection.least_error(signal, observed.curves(observed.lambdas()), noise_std**2 * stage.noisy_share)
     message = f"nsr {chosen.lam:.3g} has the least expected error for the spectra fitted with {message}"
-    gain, rest = _least_squares(stage, flat, chosen.lam)
-    return _solution(
-        stage,
-        gain,
-        stage.forward(Y, stage.systems(rest)),
-        lam=chosen.lam,
-        selection=chosen,
-        noise_std=noise_std,
-        message=message,
-    )
+    forward = stage.forward(Y, stage.systems(_rest(stage, flat, chosen.lam)))
+    return _minimiser(stage, flat, chosen.lam, forward, selection=chosen, noise_std=noise_std, message=message)
 
 
 def _solution(stage: Stage, gain: Array, forward: Forward, **fields: Any) -> Solution:
     image = stage.backward(gain * forward.spectrum)
     return Solution(image, n_iter=forward.n_iter, converged=forward.converged, **fields)
+
+
+def _minimiser(stage: Stage, P: Array, lam: float, forward: Forward, **fields: Any) -> Solution:
+    """The same for Tikhonov's gain, which is applied without being kept; the spectrum is overwritten."""
+    weighted = P if stage.colour is None else P * stage.colour
+    with np.errstate(divide="ignore", invalid="ignore"):
+        for c, y in enumerate(forward.spectrum):
+            restored(y, stage.H[c % len(stage.H)], weighted, lam, workers=stage.workers)
+    image = stage.backward(forward.spectrum)
+    if not np.isfinite(image.sum()):
+        _least_squares(stage, P, lam)  # says why
+    return Solution(image, lam=lam, n_iter=forward.n_iter, converged=forward.converged, **fields)
 
 
 def _residual_noise(stage: Stage, P: Array, forward: Forward, chosen: Selection) -> float:
@@ -310,9 +316,7 @@ def _residual_noise(stage: Stage, P: Array, forward: Forward, chosen: Selection)
         c = 1 if stage.colour is None else stage.colour
         with np.errstate(divide="ignore", invalid="ignore"):
             rest = filters.tikhonov_rest(stage.H, P * c, chosen.lam)
-        left = stage.backward(
-            _defined(rest, "the PSF's transfer function and lam times the penalty") * forward.spectrum
-        )
+        left = stage.backward(_defined(rest, _BOTH) * forward.spectrum)
         left = left if stage.mask is None else left[:, ~stage.mask]
         residual = float(np.sum(np.square(left, dtype=np.float64)))
     dof = float(np.interp(math.log(chosen.lam), np.log(chosen.lams), chosen.dof))
@@ -321,14 +325,11 @@ def _residual_noise(stage: Stage, P: Array, forward: Forward, chosen: Selection)
 
 def _bins(stage: Stage, P: Array, Y: Array) -> Bins:
     """The spectra's summary over all channels (the leading axis of Y), both divided by the noise's amplitude."""
-    whiten = 1 if stage.colour is None else 1 / np.sqrt(stage.colour)
-    if len(stage.H) == 1:
-        return Spectra(stage.H[0] * whiten, P, Y * whiten, stage.grid, stage.workers).binned()
-    parts = [
-        Spectra(H * whiten, P, y[np.newaxis] * whiten, stage.grid, stage.workers).binned()
-        for H, y in zip(stage.H, Y, strict=True)
-    ]
-    return Bins.pooled(parts)
+    H = stage.H
+    if stage.colour is not None:
+        H, Y = (a / np.sqrt(stage.colour) for a in (H, Y))
+    pairs = [(H[0], Y)] if len(H) == 1 else list(zip(H, Y[:, np.newaxis], strict=True))
+    return Bins.pooled([Spectra(h, P, y, stage.grid, stage.workers).binned() for h, y in pairs])
 
 
 def _colour(problem: Problem, stage: Stage, penalty: Penalty, tau: float) -> tuple[float, float]:
@@ -380,8 +381,18 @@ def _least_squares(stage: Stage, P: Array, lam: float) -> Filter:
     c = 1 if stage.colour is None else stage.colour
     with np.errstate(divide="ignore", invalid="ignore"):
         gain = filters.tikhonov(stage.H, P * c, lam)
-        rest = filters.tikhonov_rest(stage.H, P * c, lam) / c if stage.free else None
-    return _defined(gain, "the PSF's transfer function and lam times the penalty"), rest
+    return _defined(gain, _BOTH), _rest(stage, P, lam)
+
+
+def _rest(stage: Stage, P: Array, lam: float) -> Array | None:
+    """What Tikhonov's filter leaves of the data, divided by c; None where nothing is unknown."""
+    if not stage.free:
+        return None
+    c = 1 if stage.colour is None else stage.colour
+    with np.errstate(divide="ignore", invalid="ignore"):
+        rest = filters.tikhonov_rest(stage.H, P if stage.colour is None else P * c, lam)
+    rest = _defined(rest, _BOTH)
+    return rest if stage.colour is None else rest / c
 
 
 def _inverse_filter(stage: Stage, *, threshold: float = 0.1) -> Filter:

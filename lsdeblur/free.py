@@ -283,16 +283,17 @@ class System:
     def solve(self, Y: Array, *, tol: float = 3e-5, max_iter: int = 50) -> Extension:
         """Conjugate gradients from an extension's half spectrum Y, until a step lowers J by less than ``tol * J``.
 
-        Each iteration costs two transforms of the grid and two of every band.
+        Each iteration costs two transforms of the grid and two of every band. Y is overwritten by the solution.
         """
         pieces: tuple[Band | Hole, ...] = (*self.bands, *self.holes)
-        Y, QY = Y.copy(), self.Q * Y
+        QY = self.Q * Y
         J, p, rz = self._energy(Y), np.zeros(self.grid, self.Q.dtype), 1.0
         converged, n_iter = not pieces, 0
         while not converged and n_iter < max_iter:
             n_iter += 1
             full = _fft.irfftn(QY, self.grid, self.workers)
             residuals = [-piece.part(full) for piece in pieces]
+            del full
             steps = [piece.solve(r, self.workers) for piece, r in zip(pieces, residuals, strict=True)]
             previous, rz = (
                 rz,
@@ -308,6 +309,7 @@ class System:
                 break
             step = rz / curvature
             advance(self.Q, Y, P, step, QY, workers=self.workers)
+            del P
             J -= step * rz
             converged = step * rz <= tol * J
         return Extension(Y, J, self._energy(Y, squared=True), n_iter, converged)
@@ -375,7 +377,7 @@ def curves(
 ) -> tuple[Curves, Array]:
     """The exact problem's curves at a few `lams`, solved in the order given, and the last extension's spectrum.
 
-    Y (channels, *half grid) is that of the first.
+    Y (channels, *half grid) is that of the first, and is overwritten.
 
     With ``S = (I + M H (lam P)^-1 H^T M^T)^-1``: residual R and J from the solution, seminorm ``(J - R) / lam``, dof
     ``n - tr S``, and the log-determinant of S^-1; both from the bands' inverses, which stand in for that of Q_uu. The
@@ -392,7 +394,6 @@ def curves(
         Q = lam * P / (power + lam * P)
         systems = [System.of(q, shape, grid, workers, mask) for q in Q]
         found = [systems[c % len(systems)].solve(y) for c, y in enumerate(Y)]
-        Y = np.stack([x.spectrum for x in found])
         objective, residual = sum(x.objective for x in found), sum(x.residual for x in found)
         dof = logdet = 0.0
         for system, q in zip(systems, Q.astype(np.float64), strict=True):
