@@ -25,6 +25,7 @@ __all__ = ["inverse", "make_plan", "tikhonov", "wiener"]
 Array = npt.NDArray[Any]
 _PIXELS = 1 << 18  # that the noise's colour is read from: 512 x 512
 _NEAR = 3.0  # ratio of lambdas up to which the inverses of one precondition the other's system
+_CALM = ("periodic", "taper")  # boundaries beyond which the residual is that of the frame, or small
 _BOTH = "the PSF's transfer function and lam times the penalty"
 #: a gain G and, under a free boundary, what it leaves of the data, 1 - H G
 Filter = tuple[Array, Array | None]
@@ -305,13 +306,15 @@ def _minimiser(stage: Stage, P: Array, lam: float, forward: Forward, **fields: A
 
 
 def _residual_noise(stage: Stage, P: Array, forward: Forward, chosen: Selection) -> float:
-    """Noise level from the residual inside the frame, where the boundary made nothing up.
+    """Noise level from the residual inside the frame; from all of it where a boundary makes nothing rough up.
 
     ``sqrt(R / (n - D))`` with the residual R of the n measured pixels and their part D of the degrees of freedom.
     Source: Wahba (1983), J. R. Stat. Soc. B 45, 133-150, doi:10.1111/j.2517-6161.1983.tb01239.x.
     """
     measured = math.prod(stage.shape) if stage.mask is None else np.count_nonzero(~stage.mask)
     residual = forward.residual
+    if residual is None and stage.colour is None and stage.boundary in _CALM:
+        residual = float(np.interp(math.log(chosen.lam), np.log(chosen.lams), chosen.residual))
     if residual is None or stage.colour is not None:
         c = 1 if stage.colour is None else stage.colour
         with np.errstate(divide="ignore", invalid="ignore"):

@@ -155,23 +155,24 @@ def _whittle(s: npt.NDArray[Any], E: npt.NDArray[Any], share: npt.NDArray[Any], 
     there may be two minima: all of the range from 1e-9 to 1e6 times `scale` is searched.
     """
 
-    def value(lam: float, part: slice = slice(None)) -> float:
-        q, weights = lam / (s[part] + lam), share[part]
-        return float(np.log(weights @ (q * E[part])) - weights @ np.log(q) / weights.sum())
+    def value(lam: npt.NDArray[Any], part: slice = slice(None)) -> npt.NDArray[np.float64]:
+        q, weights = lam[:, np.newaxis] / (s[part] + lam[:, np.newaxis]), share[part]
+        return np.log((q * E[part]) @ weights) - np.log(q) @ weights / weights.sum()
 
     few = slice(None, None, 4)  # frequencies suffice to find the right decade
     coarse = scale * np.logspace(-9, 6, 16)
-    middle = coarse[int(np.argmin([value(lam, few) for lam in coarse]))]
-    t = math.log(middle) + math.log(10) * np.array([-0.5, 0.0, 0.5])
-    best, least = _vertex(t, np.array([value(lam) for lam in np.exp(t)]))
+    t = math.log(coarse[np.argmin(value(coarse, few))]) + math.log(10) * np.array([-0.5, 0.0, 0.5])
+    best, least = _vertex(t, value(np.exp(t)))
     return least, math.exp(best)
 
 
 def _vertex(t: npt.NDArray[Any], values: npt.NDArray[Any]) -> tuple[float, float]:
     """Where the parabola through three points is lowest, and its value; the lowest point where it is not between."""
-    bend, slope, at_0 = np.polyfit(t - t[1], values, 2)
+    before, after = np.diff(values) / np.diff(t)
+    bend = (after - before) / (t[2] - t[0])
+    slope = before + bend * (t[1] - t[0])
     if bend > 0 and t[0] < t[1] - slope / (2 * bend) < t[2]:
-        return float(t[1] - slope / (2 * bend)), float(at_0 - slope**2 / (4 * bend))
+        return float(t[1] - slope / (2 * bend)), float(values[1] - slope**2 / (4 * bend))
     return float(t[np.argmin(values)]), float(values.min())
 
 
