@@ -152,7 +152,7 @@ def levinson(lags: Array, *, workers: int | None = None) -> tuple[Array, Array]:
     rest, b = lags.shape[1:], len(lags)
     columns = np.ascontiguousarray(lags.reshape(b, -1).T, dtype=np.complex128)
     first, logdet = np.empty_like(columns), np.empty(len(columns))
-    _by_rows(_levinson_loop, _levinson_numpy, columns, workers, columns, first, logdet, work=b * columns.size)
+    _by_rows(_levinson_loop, _levinson_numpy, columns, workers, columns, first, logdet, work=b * columns.size // 16)
     return first.T.reshape(b, *rest), logdet.reshape(rest)
 
 

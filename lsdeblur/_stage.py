@@ -184,14 +184,15 @@ class Plan:
             raise ValueError(
                 f"image has shape {g.shape}, but this plan is for images of shape {shape}: make another plan"
             )
-        restored = np.empty(g.shape, g.dtype)
-        for frame, out in zip(g.reshape(-1, *shape), restored.reshape(-1, *shape), strict=True):
-            Y = self.stage.transform(self.stage.extend(frame))
-            if self.system is not None:
-                Y = self.system.solve(Y, tol=self.stage.tol, max_iter=self.stage.max_iter).spectrum
-            Y *= self.gain
-            out[...] = self.stage.backward(Y)
-        return restored
+        frames = [self._restored(frame) for frame in g.reshape(-1, *shape)]
+        return (frames[0] if len(frames) == 1 else np.stack(frames)).reshape(g.shape)
+
+    def _restored(self, frame: Array) -> Array:
+        Y = self.stage.transform(self.stage.extend(frame))
+        if self.system is not None:
+            Y = self.system.solve(Y, tol=self.stage.tol, max_iter=self.stage.max_iter).spectrum
+        Y *= self.gain
+        return self.stage.backward(Y)
 
     def reach(self, tol: float = 1e-2) -> tuple[int, ...]:
         """Distance per axis, in pixels, beyond which the gain's impulse response never exceeds `tol` times its peak.

@@ -65,7 +65,7 @@ def as_float_array(array: Any, name: str, *, ndim: Iterable[int] | None = None) 
     a = a.astype(working_dtype(a.dtype), copy=False)
     # One reduction finds any NaN or Inf: they survive a sum. Overflow of finite values is told apart by isfinite.
     with np.errstate(over="ignore", invalid="ignore"):
-        total = a.sum(dtype=np.float64)
+        total = a.sum()
     if not math.isfinite(total):
         bad = a.size - int(np.count_nonzero(np.isfinite(a)))
         if bad:
