@@ -1,11 +1,12 @@
 """Fourier transforms: what the library's choice of a backend costs against the fastest one installed.
 
-    python benchmarks/speed.py [--rounds 9] [--workers 1 2]
+    python benchmarks/speed.py [--rounds 9] [--workers 1 2] [--measured]
 
 One forward and one inverse transform of an image, on the library's good lengths, for every installed backend, and for
-what "auto" chooses. All take turns, round after round (A B C, A B C, ...), so that a busy machine slows all of them;
+what "auto" chooses. All take turns, round after round in shuffled order, so that a busy machine slows all of them;
 the table gives medians as ratios to the choice: below 1 a backend is faster than it. FFTW's plans are made beforehand;
-"measured" ones take seconds. "loss" is the choice against the fastest of those that need no such time.
+those that it measures, with --measured, take seconds, on a busy machine minutes. "loss" is the choice against the
+fastest backend that needs no such time.
 
 The second table is the transfer function of a PSF against a transform of the zero-padded PSF.
 
@@ -15,6 +16,7 @@ The second table is the transfer function of a PSF against a transform of the ze
 from __future__ import annotations
 
 import argparse
+import random
 import statistics
 import time
 from collections.abc import Callable
@@ -82,17 +84,19 @@ class TransferFunctions:
 def medians(runs: dict[str, Callable[[], None]], rounds: int) -> dict[str, float]:
     """Seconds of each, taking turns."""
     times: dict[str, list[float]] = {name: [] for name in runs}
+    names, shuffled = list(runs), random.Random(0)
     for _ in range(rounds):
-        for name, run in runs.items():
+        shuffled.shuffle(names)  # what runs before leaves threads spinning and memory in some state
+        for name in names:
             start = time.perf_counter()
-            run()
+            runs[name]()
             times[name].append(time.perf_counter() - start)
     return {name: statistics.median(values) for name, values in times.items()}
 
 
-def prepared(*case: object) -> dict[str, Callable[[], None]]:
+def prepared(names: list[str], *case: object) -> dict[str, Callable[[], None]]:
     runs = {}
-    for name in BACKENDS:
+    for name in names:
         benchmark = Transforms()
         try:
             benchmark.setup(*case, name)  # type: ignore[arg-type]
@@ -106,15 +110,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=9, help="for the largest images; more for smaller ones")
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--measured", action="store_true", help="also with plans that FFTW measured")
     args = parser.parse_args()
     print(f"{machine()}, scipy {scipy.__version__}\n")
-    others = list(BACKENDS)[1:]
+    names = list(BACKENDS) if args.measured else list(BACKENDS)[:-1]
+    others = names[1:]
     print(f"{'image':14}{'dtype':9}{'workers':>7}{'auto ms':>9}" + "".join(f"{n:>10}" for n in others) + f"{'loss':>8}")
     for shape in SHAPES:
         rounds = args.rounds * max(1, min(20, round(2**22 / np.prod(shape))))
         for dtype in ("float32", "float64"):
             for workers in args.workers:
-                found = medians(prepared(shape, dtype, workers), rounds)
+                found = medians(prepared(names, shape, dtype, workers), rounds)
                 ratios = {name: found[name] / found["auto"] for name in others if name in found}
                 cells = "".join(f"{ratios[n]:10.2f}" if n in ratios else f"{'-':>10}" for n in others)
                 loss = 1 / min(1.0, *(ratio for name, ratio in ratios.items() if name != "measured")) - 1

@@ -267,7 +267,7 @@ def _fastest(dtype: np.dtype[Any], size: int, threads: int) -> tuple[str, int]:
     """
     if dtype == np.float64 and 1 << 15 <= size <= 1 << 18 and threads <= 2:
         return "fftw", 1
-    if dtype == np.float32 and 1 << 21 <= size < 1 << 24:
+    if dtype == np.float32 and (1 << 15 <= size < _SMALL or 1 << 21 <= size < 1 << 24):
         return "mkl", threads
     return "scipy", threads
 

@@ -106,15 +106,22 @@ def _transformed(h: Array, grid: tuple[int, ...], workers: int | None) -> Array:
     With ``h[x, y] = sum_r u_r[x] v_r[y]``, ``H[k, l] = sum_r U_r[k] V_r[l]``: a Gaussian or a box has one term.
     """
     if h.ndim == 1:
-        return _fft.rfftn(_wrapped(h, grid[0]), 1, 1)
+        return _each(h[np.newaxis], grid, workers)[0]
     factors = _factors(h) if math.prod(grid) >= _LARGE else None
     if factors is None:
-        rows = np.stack([_transformed(part, grid[1:], workers) for part in h])
+        rows = _each(h, grid[1:], workers)
         return _fft.fft(_wrapped(rows, grid[0]), grid[0], workers)
     U = _fft.fft(_wrapped(factors[0].T, grid[0]), grid[0], 1)
-    V = np.stack([_transformed(part, grid[1:], workers) for part in factors[1]])
+    V = _each(factors[1], grid[1:], workers)
     dtype = np.result_type(h, np.complex64)
     return np.tensordot(U.astype(dtype), V.astype(dtype), 1)
+
+
+def _each(parts: Array, grid: tuple[int, ...], workers: int | None) -> Array:
+    """`_transformed` of all parts along axis 0."""
+    if len(grid) == 1:
+        return _fft.rfftn(_wrapped(parts.T, *grid).T, 1, workers)
+    return np.stack([_transformed(part, grid, workers) for part in parts])
 
 
 def _factors(h: Array) -> tuple[Array, Array] | None:

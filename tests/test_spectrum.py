@@ -61,15 +61,15 @@ def test_transfer_function_by_factors_or_rows(
 
 
 def test_factors_of_a_psf() -> None:
-    """One for a product, as many as there are different rows, None for many or for zero."""
+    """One for a product, two for a sum of two products, None for many or for zero."""
     for dtype in (np.float32, np.float64):
         found = spectrum._factors(separable(15, 12).astype(dtype))
         assert found is not None
         assert [f.shape for f in found] == [(1, 15), (1, 12)]
-    two = spectrum._factors(separable(9, 8) + separable(9, 8)[::-1])
+    two = spectrum._factors(separable(9, 8) + separable(9, 8)[::-1, ::-1])
     assert two is not None
     assert len(two[0]) == 2
-    assert spectrum._factors(np.random.default_rng(0).random((20, 20))) is None
+    assert spectrum._factors(np.random.default_rng(0).random((40, 40))) is None
     assert spectrum._factors(np.zeros((3, 3))) is None
 
 
