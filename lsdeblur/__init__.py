@@ -7,6 +7,7 @@
 ==============  =====================================================================
 `restore`       restore an image; returns a `Restoration` (with its `Selection`)
 `plan`          a direct restoration for many images of one shape and PSF
+`fft_backend`   choose the library of the Fourier transforms
 `psf`           generators of point-spread functions, and measured ones
 `simulate`      blur a scene and add noise
 `boundary`      how an image is continued outside its frame
@@ -24,6 +25,7 @@
 import importlib
 from typing import Any
 
+from lsdeblur._fft import fft_backend
 from lsdeblur._methods import METHODS, Problem, Solution
 from lsdeblur._restore import plan, restore
 from lsdeblur._results import Restoration, Selection
@@ -64,6 +66,7 @@ __all__ = [  # noqa: PLE0604
     "Selection",
     "Solution",
     "__version__",
+    "fft_backend",
     "plan",
     "restore",
     *_MODULES,

@@ -32,6 +32,7 @@ OWNERS = {
     "dask": "_dask",
     "distributed": "_dask",
     "matplotlib": "plot",
+    "mkl": "_fft",
     "mkl_fft": "_fft",
     "numba": "_kernels",
     "numpy.fft": "_fft",
@@ -41,7 +42,7 @@ OWNERS = {
     "torch": "deep",
 }
 INSIDE_FUNCTIONS = ("cv2", "pywt", "scipy.optimize", "skimage")
-NOT_ON_IMPORT = ("cv2", "dask", "matplotlib", "numba", "pyfftw", "scipy.optimize", "skimage", "torch")
+NOT_ON_IMPORT = ("cv2", "dask", "matplotlib", "mkl", "mkl_fft", "numba", "pyfftw", "scipy.optimize", "skimage", "torch")
 
 MAX_FILE = 500
 MAX_BODY = 60

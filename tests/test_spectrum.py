@@ -33,6 +33,46 @@ def test_transfer_function_is_the_direct_sum(grid: tuple[int, ...]) -> None:
     np.testing.assert_allclose(transfer_function(h, grid), direct_transform(h, grid), rtol=0, atol=1e-14)
 
 
+def separable(*size: int) -> Array:
+    """A PSF that is a product of different, asymmetric functions of each axis."""
+    h = np.ones(())
+    for axis, n in enumerate(size):
+        h = np.multiply.outer(h, np.exp(-0.3 * (np.arange(n) - n / (3 + axis)) ** 2))
+    return h / h.sum()
+
+
+@pytest.mark.parametrize("grid", [*GRIDS, (12, 13, 10), (13, 12, 9)])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("rank", [0, 1, 2, 9])
+def test_transfer_function_by_factors_or_rows(
+    grid: tuple[int, ...], dtype: type, rank: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both ways are the direct sum to rounding, for odd and even sizes up to the grid's."""
+    rng = np.random.default_rng(rank)
+    for size in (tuple(min(n, s) for n, s in zip(grid, (4, 5, 3), strict=False)), tuple(min(n, 6) for n in grid)):
+        shifts = [rng.permutation(size[-1]) for _ in range(rank)]
+        h = sum((separable(*size)[..., order] for order in shifts), np.zeros(size)).astype(dtype)
+        expected, atol = direct_transform(h.astype(float), grid), 30 * max(rank, 1) * np.finfo(dtype).eps
+        for large in (0, math.inf):
+            monkeypatch.setattr(spectrum, "_LARGE", large)
+            H = transfer_function(h, grid)
+            assert H.dtype == np.result_type(dtype, np.complex64)
+            np.testing.assert_allclose(H, expected, rtol=0, atol=atol)
+
+
+def test_factors_of_a_psf() -> None:
+    """One for a product, two for a sum of two products, None for many or for zero."""
+    for dtype in (np.float32, np.float64):
+        found = spectrum._factors(separable(15, 12).astype(dtype))
+        assert found is not None
+        assert [f.shape for f in found] == [(1, 15), (1, 12)]
+    two = spectrum._factors(separable(9, 8) + separable(9, 8)[::-1, ::-1])
+    assert two is not None
+    assert len(two[0]) == 2
+    assert spectrum._factors(np.random.default_rng(0).random((40, 40))) is None
+    assert spectrum._factors(np.zeros((3, 3))) is None
+
+
 @pytest.mark.parametrize("size", [(1, 1), (3, 3), (4, 4), (5, 2), (8, 7)])
 def test_an_impulse_at_the_centre_changes_nothing(size: tuple[int, int]) -> None:
     h = np.zeros(size)
