@@ -160,9 +160,9 @@ def tikhonov(
         For a given width, the part of the noise's power that is white all the same; "auto" looks for it, too.
     effort : str
         How lambda is chosen under a free boundary. "fast": from the spectra of the extended image, after one
-        iteration. "accurate": from the exact curves, solved at three or more lambdas, some three times the cost, and
-        twice that with a mask, where the degrees of freedom come from random probes with a fixed seed (for white
-        noise; else as "fast").
+        iteration. "accurate": from the exact curves, solved at three or more lambdas for the image and for random
+        probes with a fixed seed, some six times the cost; "auto" then takes the lambda with the least expected error of
+        the image (`lsdeblur.selection`).
     tol : float > 0
         Under a free boundary, iterations end when one lowers the cost ``||h * f - g||^2 + lam <f, P f>`` by less than
         this part of it.
@@ -241,26 +241,30 @@ def _choose(
     _, rest = _least_squares(stage, P, first.lam)
     data = replace(stage, max_iter=max_iter).settled(data, rest)
     chosen, message = by(rule)
-    if effort == "fast" or stage.colour is not None:
+    if effort == "fast":
         return chosen, message, data
-    exact, data = _bracketed(stage, P, chosen.lam, data)
-    better, message = selection.select(exact, rule, noise_std=noise_std, safety=safety)
-    return replace(chosen, lam=better.lam, criterion=better.criterion, choices=better.choices), message, data
+    options: dict[str, Any] = {"noise_std": noise_std, "safety": safety}
+    exact, data = _bracketed(stage, P, chosen.lam, data, rule, options)
+    better, message = selection.select(exact, rule, **options)
+    return replace(better, approximate=chosen), message, data
 
 
-def _bracketed(stage: Stage, P: Array, lam: float, data: Array) -> tuple[Curves, Array]:
-    """The exact problem's curves half a decade apart around `lam`, as far as GCV and evidence need them."""
-    power, mask = filters.power(stage.H), stage.mask
-    more, data = free.curves(power, P, [lam, 10**0.5 * lam, 10**-0.5 * lam], data, stage.shape, stage.workers, mask)
-    exact = more if mask is None else more.integrated()
+def _bracketed(
+    stage: Stage, P: Array, lam: float, data: Array, rule: str, options: dict[str, Any]
+) -> tuple[Curves, Array]:
+    """The exact problem's curves half a decade apart around `lam`, as far as the rule needs them."""
+    def solved(lams: list[float], data: Array) -> tuple[Curves, Array]:
+        return free.curves(power, P, lams, data, stage.shape, stage.workers, stage.mask, stage.colour)
+
+    power = filters.power(stage.H)
+    exact, data = solved([lam, 10**0.5 * lam, 10**-0.5 * lam], data)
     for _ in range(6):
-        step = selection.uphill(exact)
+        step = selection.uphill(exact.completed(), rule, **options)
         if step == 0:
             break
-        beyond = (exact.lams[0] if step < 0 else exact.lams[-1]) * 10 ** (0.5 * step)
-        more, data = free.curves(power, P, [beyond], data, stage.shape, stage.workers, mask)
-        exact = exact.joined(more) if mask is None else exact.joined(more).integrated()
-    return exact, data
+        beyond, data = solved([(exact.lams[0] if step < 0 else exact.lams[-1]) * 10 ** (0.5 * step)], data)
+        exact = exact.joined(beyond)
+    return exact.completed(), data
 
 
 def _wiener_auto(problem: Problem, stage: Stage, noise_std: float | None) -> Solution:

@@ -315,24 +315,31 @@ class System:
             total += self._share(band) * float(np.sum(self._weights(band) * (2 * products.sum(axis=0) - products[0])))
         return total
 
-    def probed_dof(self, seen: Array) -> float:
-        """Degrees of freedom of the pixels `seen` (*shape), ``n - tr S``, by probes: for any geometry of the unknown.
+    def probed_traces(self, seen: Array, symbols: Sequence[Array]) -> Array:
+        """``tr(X S)`` for symbols X, where ``<v, S v>`` is the cost J of data v on the pixels `seen` (*shape), by probes.
 
-        The cost J of data v is ``<v, S v>``, so its mean over random signs v is tr S (Hutchinson). That of the same
-        data with zeros for the unknown pixels has the mean ``n mean(Q)``, known, and nearly the same fluctuations:
-        only the difference is left to chance. The probes are the same at every call, and their error, a few parts in
-        a thousand of n - dof at the most, varies as smoothly with lambda as dof does. Each probe costs one solution.
+        For random signs v, ``<v, X S v>`` has that mean (Hutchinson). S v is Q times v's extension. With zeros for the
+        unknown pixels in its place the mean is ``n mean(X Q)``, known, and the fluctuations are nearly the same: only
+        the difference is left to chance. The probes are the same at every call, so their error varies as smoothly with
+        lambda as the traces do; for X = 1 it is a few parts in a thousand at the most. Each probe costs one solution.
         Source: Hutchinson (1990), doi:10.1080/03610919008812866; for GCV Girard (1989), doi:10.1007/BF01395775.
         """
         rng, n = np.random.default_rng(0), int(np.count_nonzero(seen))
         n_probes = -(-_PROBED // n)
-        gained = 0.0
+        XQ = [X * self.Q for X in symbols]
+        traces = n * np.array([self._sum(x) for x in XQ])
         for _ in range(n_probes):
             probe = np.zeros(self.grid, self.Q.dtype)
             crop(probe, self.shape)[seen] = rng.choice([-1.0, 1.0], n)
-            gained += self._energy(_fft.rfftn(probe, len(self.grid), self.workers)) - self.solve(probe).objective
-        mean = float(hermitian_weights(self.grid) @ self.Q.reshape(-1, self.Q.shape[-1]).sum(axis=0, dtype=np.float64))
-        return n * (1 - mean / math.prod(self.grid)) + gained / n_probes
+            E = _fft.rfftn(probe, len(self.grid), self.workers)
+            gained = (np.conj(E) * (self.solve(probe).spectrum - E)).real
+            traces += [self._sum(x * gained) / n_probes for x in XQ]
+        return traces
+
+    def energies(self, x: Extension, symbols: Sequence[Array]) -> Array:
+        """``<S g, X S g>`` for symbols X, of the data g that were extended to x."""
+        power = (x.spectrum.real**2 + x.spectrum.imag**2) * self.Q**2
+        return np.array([self._sum(X * power) for X in symbols])
 
     def _weights(self, band: Band) -> Array:
         return hermitian_weights([n for axis, n in enumerate(self.grid) if axis != band.axis] or [1])
@@ -351,8 +358,11 @@ class System:
 
     def _energy(self, Y: Array) -> float:
         """``<y, Q y>`` by Parseval's equation."""
-        power = (Y.real**2 + Y.imag**2) * self.Q
-        columns = power.reshape(-1, power.shape[-1]).sum(axis=0, dtype=np.float64)
+        return self._sum((Y.real**2 + Y.imag**2) * self.Q)
+
+    def _sum(self, values: Array) -> float:
+        """Over all frequencies of values on the half spectrum, divided by their number."""
+        columns = values.reshape(-1, values.shape[-1]).sum(axis=0, dtype=np.float64)
         return float(hermitian_weights(self.grid) @ columns) / math.prod(self.grid)
 
     def _precondition(self, full: Array) -> Array:
@@ -400,36 +410,35 @@ def curves(
     shape: Sequence[int],
     workers: int | None = None,
     mask: Array | None = None,
+    colour: Array | None = None,
 ) -> tuple[Curves, Array]:
     """The exact problem's curves at a few `lams`, solved in the order given, and the last extension.
 
-    With ``S = (I + M H (lam P)^-1 H^T M^T)^-1``: residual R and J from the solution, seminorm ``(J - R) / lam``, dof
-    ``n - tr S``, and the log-determinant of S^-1; both from the bands' inverses, which stand in for that of Q_uu. The
-    slope is differentiated numerically.
+    For noise of spectrum c (`colour`, 1 for white noise) the measured pixels have, apart from a factor, the covariance
+    ``S^-1 = M (c + |H|^2 / (lam P)) M^T``, and ``S g = Q y`` with ``Q = lam P / C``, ``C = |H|^2 + lam P c``:
 
-    With a `mask` (*shape) dof comes from probes (`System.probed_dof`), and the log-determinant is left at zero: what
-    the rules need of it follows from dof at several lambdas (`spectrum.Curves.integrated`).
+        J = <g, S g>,    residual = <S g, c S g>,    seminorm = (J - residual) / lam,    n - dof = tr(c S)
+
+    The image's derivative by log lambda on the grid is ``c conj(H) / C`` times Q y: `change` is its squared norm,
+    ``<S g, X S g>``, and `noise_change` what the model expects of it for noise of variance 1, ``tr(X S)``, with
+    ``X = c^2 |H|^2 / C^2``. The traces come from probes (`System.probed_traces`). Slope and log-determinant are left at
+    zero: what the rules need of them follows from the others at several lambdas (`spectrum.Curves.completed`).
     """
-    grid = data.shape[1:]
-    seen = np.ones(shape, bool) if mask is None else ~mask
+    seen = np.ones(tuple(shape), bool) if mask is None else ~mask
     n = len(data) * int(np.count_nonzero(seen))
-    weights = hermitian_weights(grid)
+    c = np.ones_like(P) if colour is None else colour
     rows = []
     for lam in lams:
-        Q = lam * P / (power + lam * P)
-        systems = [System.of(q, shape, grid, workers, mask) for q in Q]
-        found = [systems[c % len(systems)].solve(y) for c, y in enumerate(data)]
+        C = power + lam * P * c
+        systems = [System.of(q, shape, data.shape[1:], workers, mask) for q in lam * P / C]
+        symbols = [(c, x) for x in c * c * power / (C * C)]
+        found = [systems[i % len(systems)].solve(y) for i, y in enumerate(data)]
         data = np.stack([x.data for x in found])
-        objective, residual = sum(x.objective for x in found), sum(x.residual for x in found)
-        dof = logdet = 0.0
-        for system, q in zip(systems, Q.astype(np.float64), strict=True):
-            if mask is not None:
-                dof += system.probed_dof(seen)
-                continue
-            dof += float(np.sum(weights * (1 - q))) - system.trace(q * (1 - q))
-            logdet += system.log_determinant() - float(np.sum(weights * np.log(np.where(q > 0, q, 1))))
-        share = len(data) / len(systems)
-        rows.append((lam, residual, (objective - residual) / lam, share * dof, share * logdet))
-    lam, residual, seminorm, dof, logdet = np.array(sorted(rows)).T
-    slope = np.gradient(seminorm, np.log(lam)) / lam if len(lam) > 1 else np.zeros_like(lam)
-    return Curves(lam, residual, seminorm, slope, dof, logdet, n_obs=n, n_seen=n - len(data)), data
+        sums = sum(systems[i % len(systems)].energies(x, symbols[i % len(systems)]) for i, x in enumerate(found))
+        traces = sum(system.probed_traces(seen, s) for system, s in zip(systems, symbols, strict=True))
+        objective, (residual, change) = sum(x.objective for x in found), sums
+        left, noise_change = len(data) / len(systems) * traces
+        rows.append((lam, residual, (objective - residual) / lam, n - left, change, noise_change))
+    lam, residual, seminorm, dof, change, noise_change = np.array(sorted(rows)).T
+    none = np.zeros_like(lam)
+    return Curves(lam, residual, seminorm, none, dof, none, n, n - len(data), change, noise_change), data
