@@ -253,6 +253,7 @@ def _bracketed(
     stage: Stage, P: Array, lam: float, data: Array, rule: str, options: dict[str, Any]
 ) -> tuple[Curves, Array]:
     """The exact problem's curves half a decade apart around `lam`, as far as the rule needs them."""
+
     def solved(lams: list[float], data: Array) -> tuple[Curves, Array]:
         return free.curves(power, P, lams, data, stage.shape, stage.workers, stage.mask, stage.colour)
 

@@ -15,7 +15,6 @@ frame that were not measured are more unknowns of the same system, with dense in
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -49,20 +48,16 @@ class Band:
     first : complex array (width, *half spectrum of the other axes)
         First columns of the inverses of Q's Toeplitz matrices, one matrix per frequency along the band; by the formula
         of Gohberg and Semencul they determine the inverses.
-    logdet : array (*half spectrum of the other axes)
-        Logarithms of the matrices' determinants.
     """
 
     axis: int
     width: int
     first: Array
-    logdet: Array
 
     @classmethod
     def of(cls, Q: Array, grid: Sequence[int], axis: int, width: int, dtype: npt.DTypeLike) -> Band:
         """From the symbol Q on the half spectrum; computed in float64 and kept in the complex `dtype`."""
-        first, logdet = levinson(band_lags(Q, grid, axis, width))
-        return cls(axis, width, first.astype(dtype), logdet)
+        return cls(axis, width, levinson(band_lags(Q, grid, axis, width)).astype(dtype))
 
     def solve(self, r: Array, workers: int | None) -> Array:
         """The band's inverse applied to the band's part of `r` (*grid); returns that part, its axis first."""
@@ -70,19 +65,6 @@ class Band:
         rows = part.shape[1:]
         V = _fft.rfftn(part, part.ndim - 1, workers)
         return _fft.irfftn(inverse_times(self.first, V, workers), rows, workers)
-
-    def diagonal_sums(self) -> Array:
-        """Sums along the diagonals of the inverses, ``D[d] = sum_j inverse[j + d, j]`` (width, ...)."""
-        b = self.width
-        n = _fft.good_size(2 * b)
-        p = np.arange(b).reshape(-1, *[1] * (self.first.ndim - 1))
-
-        def sums(v: Array) -> Array:
-            V = _fft.fft(v, n)
-            plain, weighted = (_fft.ifft(V * np.conj(W))[:b] for W in (V, _fft.fft(p * v, n)))
-            return (b - p) * plain - weighted
-
-        return (sums(self.first) - sums(_shifted(self.first))) / self.first[:1].real
 
 
 def band_lags(Q: Array, grid: Sequence[int], axis: int, width: int) -> Array:
@@ -104,21 +86,19 @@ def band_lags(Q: Array, grid: Sequence[int], axis: int, width: int) -> Array:
     return np.concatenate([lags, beyond])[:width] if width > len(lags) else lags[:width]
 
 
-def levinson(lags: Array) -> tuple[Array, Array]:
-    """First columns of the inverses, and log-determinants, of Hermitian Toeplitz matrices ``T[i, j] = lags[i - j]``.
+def levinson(lags: Array) -> Array:
+    """First columns of the inverses of Hermitian Toeplitz matrices ``T[i, j] = lags[i - j]``.
 
     `lags` (b, ...) holds many matrices at once. Source: Levinson (1946), doi:10.1002/sapm1946251261; Durbin's form.
     """
     a = np.zeros_like(lags)
     a[0] = 1
     error = lags[0].real.copy()
-    logdet = np.log(error)
     for m in range(1, len(lags)):
         reflection = -np.einsum("j...,j...->...", lags[m:0:-1], a[:m]) / error
         a[1 : m + 1] += reflection * np.conj(a[m - 1 :: -1] if m > 1 else a[:1])
         error = error * (1 - (reflection.real**2 + reflection.imag**2))
-        logdet += np.log(error)
-    return a / error, logdet
+    return a / error
 
 
 def inverse_times(first: Array, v: Array, workers: int | None = None) -> Array:
@@ -302,21 +282,8 @@ class System:
             frame = np.where(self.mask, 0, frame)
         return Extension(y, Y, J, _inner(frame, frame), n_iter, converged)
 
-    def log_determinant(self) -> float:
-        """``log det Q_uu`` from the bands' determinants, each pixel that lies in several bands shared between them."""
-        return sum(self._share(band) * float(np.sum(self._weights(band) * band.logdet)) for band in self.bands)
-
-    def trace(self, symbol: Array) -> float:
-        """``tr(Q_uu^-1 [symbol]_uu)`` from the bands' inverses, shared in the same way."""
-        total = 0.0
-        for band in self.bands:
-            lags, sums = band_lags(symbol, self.grid, band.axis, band.width), band.diagonal_sums()
-            products = (sums * np.conj(lags)).real
-            total += self._share(band) * float(np.sum(self._weights(band) * (2 * products.sum(axis=0) - products[0])))
-        return total
-
     def probed_traces(self, seen: Array, symbols: Sequence[Array]) -> Array:
-        """``tr(X S)`` for symbols X, where ``<v, S v>`` is the cost J of data v on the pixels `seen` (*shape), by probes.
+        """``tr(X S)`` for symbols X, where ``<v, S v>`` is the cost J of data v on the pixels `seen` (*shape).
 
         For random signs v, ``<v, X S v>`` has that mean (Hutchinson). S v is Q times v's extension. With zeros for the
         unknown pixels in its place the mean is ``n mean(X Q)``, known, and the fluctuations are nearly the same: only
@@ -340,18 +307,6 @@ class System:
         """``<S g, X S g>`` for symbols X, of the data g that were extended to x."""
         power = (x.spectrum.real**2 + x.spectrum.imag**2) * self.Q**2
         return np.array([self._sum(X * power) for X in symbols])
-
-    def _weights(self, band: Band) -> Array:
-        return hermitian_weights([n for axis, n in enumerate(self.grid) if axis != band.axis] or [1])
-
-    def _share(self, band: Band) -> float:
-        """Mean of 1 / (number of bands that a pixel lies in) over the pixels of a band."""
-        gaps = [1 - m / n for axis, (m, n) in enumerate(zip(self.shape, self.grid, strict=True)) if axis != band.axis]
-        mean = 0.0
-        for inside in itertools.product((False, True), repeat=len(gaps)):
-            probability = math.prod(gap if i else 1 - gap for i, gap in zip(inside, gaps, strict=True))
-            mean += probability / (1 + sum(inside))
-        return mean
 
     def _filtered(self, Y: Array) -> Array:
         return _fft.irfftn(self.Q * Y, self.grid, self.workers)

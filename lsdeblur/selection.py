@@ -88,7 +88,8 @@ def _curvature(c: Curves, noise_std: float, safety: float) -> Array:
 
 def _image_error(c: Curves, noise_std: float, safety: float) -> Array:
     """``log(V / (T sigma^2))``, increasing through zero at the answer."""
-    assert c.change is not None and c.noise_change is not None
+    assert c.change is not None
+    assert c.noise_change is not None
     x = np.log(c.lams)
     at = math.log(_minimum(c.lams, _gcv(c, noise_std, safety), "gcv"))
     variance = np.interp(at, x, np.log(c.residual / (c.n_obs - c.dof)))
