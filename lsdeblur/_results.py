@@ -171,7 +171,9 @@ class Restoration:
 
 
 def _selection(record: dict[str, Any] | None) -> Selection | None:
-    return record and Selection(**{**record, "approximate": _selection(record.get("approximate"))})
+    if record is None:
+        return None
+    return Selection(**{**record, "approximate": _selection(record.get("approximate"))})
 
 
 def _pack(value: Any, name: str, arrays: dict[str, Array], foreign: list[str]) -> Any:

@@ -161,8 +161,8 @@ def tikhonov(
     effort : str
         How lambda is chosen under a free boundary. "fast": from the spectra of the extended image, after one
         iteration. "accurate": from the exact curves, solved at three or more lambdas for the image and for random
-        probes with a fixed seed, some six times the cost; "auto" then takes the lambda with the least expected error of
-        the image (`lsdeblur.selection`).
+        probes with a fixed seed, some three times the cost; "auto" then looks for the lambda with the least expected
+        error of the image (`lsdeblur.selection`).
     tol : float > 0
         Under a free boundary, iterations end when one lowers the cost ``||h * f - g||^2 + lam <f, P f>`` by less than
         this part of it.
@@ -245,7 +245,7 @@ def _choose(
         return chosen, message, data
     options: dict[str, Any] = {"noise_std": noise_std, "safety": safety}
     exact, data = _bracketed(stage, P, chosen.lam, data, rule, options)
-    better, message = selection.select(exact, rule, **options)
+    better, message = selection.select(exact, rule, coloured=stage.colour is not None, **options)
     return replace(better, approximate=chosen), message, data
 
 

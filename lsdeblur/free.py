@@ -389,10 +389,10 @@ def curves(
         symbols = [(c, x) for x in c * c * power / (C * C)]
         found = [systems[i % len(systems)].solve(y) for i, y in enumerate(data)]
         data = np.stack([x.data for x in found])
-        sums = sum(systems[i % len(systems)].energies(x, symbols[i % len(systems)]) for i, x in enumerate(found))
-        traces = sum(system.probed_traces(seen, s) for system, s in zip(systems, symbols, strict=True))
-        objective, (residual, change) = sum(x.objective for x in found), sums
-        left, noise_change = len(data) / len(systems) * traces
+        energies = [systems[i % len(systems)].energies(x, symbols[i % len(systems)]) for i, x in enumerate(found)]
+        traces = [system.probed_traces(seen, s) for system, s in zip(systems, symbols, strict=True)]
+        objective, (residual, change) = sum(x.objective for x in found), np.sum(energies, axis=0)
+        left, noise_change = len(data) / len(systems) * np.sum(traces, axis=0)
         rows.append((lam, residual, (objective - residual) / lam, n - left, change, noise_change))
     lam, residual, seminorm, dof, change, noise_change = np.array(sorted(rows)).T
     none = np.zeros_like(lam)

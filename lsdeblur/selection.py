@@ -55,7 +55,7 @@ __all__ = ["AUTO_CHAIN", "NEED_NOISE", "RULES", "auto", "choose", "least_error",
 Array = npt.NDArray[np.float64]
 
 #: what lam="auto" takes: of the first group that has an answer, the largest (benchmarks/selection.py shows why)
-AUTO_CHAIN = (("image-error",), ("evidence", "gcv"), ("l-curve",))
+AUTO_CHAIN = (("evidence", "gcv"), ("l-curve",))
 #: rules that need the noise level
 NEED_NOISE = ("discrepancy", "sure")
 
@@ -141,18 +141,22 @@ def choose(curves: Curves, rule: str, *, noise_std: float | None = None, safety:
     return _selection(curves, rule, choices[rule], criteria, choices)
 
 
-def auto(curves: Curves, *, noise_std: float | None = None, safety: float = 1.0) -> tuple[Selection, str]:
+def auto(
+    curves: Curves, *, noise_std: float | None = None, safety: float = 1.0, coloured: bool = False
+) -> tuple[Selection, str]:
     """Lambda without a rule given, and a sentence that says how it came about.
 
-    From exact solutions, the least expected error of the image. Otherwise, or where that has no answer, the larger of
-    what evidence and GCV choose: both err towards too little smoothing where their assumptions fail, and that costs
-    more than too much. If neither has an answer, the L-curve. If none has, the data do not
+    The larger of what evidence and GCV choose: both err towards too little smoothing where their assumptions fail, and
+    that costs more than too much. From exact solutions the larger of GCV's and that of the image error, and with
+    `coloured` noise, whose spectrum is never quite known, not less than that of evidence, for which the frequencies
+    count least that the noise rules. If neither has an answer, the L-curve. If none has, the data do not
     determine lambda: they prefer ever smaller (no noise to be seen) or ever larger ones, and the end of the range
     is used, and `at_boundary` says so. Where nothing varies, any lambda gives the same image.
     """
     criteria, choices, failures = _evaluate(curves, noise_std, safety)
     without: list[str] = []
-    for group in AUTO_CHAIN:
+    exact = ("image-error", "gcv", "evidence") if coloured else ("image-error", "gcv")
+    for group in (exact, *AUTO_CHAIN) if "image-error" in choices else AUTO_CHAIN:
         answers = {rule: choices[rule] for rule in group if rule in choices}
         without += [failures[rule] for rule in group if rule in failures]
         if answers:
@@ -207,11 +211,13 @@ def least_error(bins: Bins, curves: Curves, noise_power: float) -> Selection:
     return _selection(curves, "least-error", lam, {"least-error": values}, {"least-error": lam}, at_boundary)
 
 
-def select(curves: Curves, rule: str, *, noise_std: float | None = None, safety: float = 1.0) -> tuple[Selection, str]:
+def select(
+    curves: Curves, rule: str, *, noise_std: float | None = None, safety: float = 1.0, coloured: bool = False
+) -> tuple[Selection, str]:
     """Lambda by "auto" or by one rule, and a sentence that says how it came about."""
     check_positive(safety, "safety")
     if rule == "auto":
-        return auto(curves, noise_std=noise_std, safety=safety)
+        return auto(curves, noise_std=noise_std, safety=safety, coloured=coloured)
     chosen = choose(curves, rule, noise_std=noise_std, safety=safety)
     return chosen, f"lambda {chosen.lam:.3g} by {rule}"
 

@@ -380,10 +380,9 @@ def test_automatic_lambda_is_near_the_best(effort: str, h: Array, noise_std: flo
 def test_accurate_lambda_for_coloured_noise() -> None:
     """The exact problem of the same weights: near the best lambda, and the noise level is found."""
     h = psf.motion(15, 35)
-    truth, g = photograph(h, 0)
-    noise = np.fft.irfft2(
-        np.sqrt(colour(g.shape, 0.7)) * np.fft.rfft2(np.random.default_rng(0).standard_normal(g.shape))
-    )
+    truth, g = photograph(h, 1e-9)
+    white = np.random.default_rng(0).standard_normal(g.shape)
+    noise = np.fft.irfft2(np.sqrt(colour(g.shape, 0.7)) * np.fft.rfft2(white), g.shape)
     given: dict[str, Any] = {"noise_width": 0.7}
     result = restore(g + 0.01 * noise, h, effort="accurate", **given)
     qualities = [
@@ -392,8 +391,8 @@ def test_accurate_lambda_for_coloured_noise() -> None:
     ]
     assert qualities[2] > max(qualities) - 0.1
     assert result.selection is not None
-    assert result.selection.criterion == "image-error"
-    assert result.noise_std == pytest.approx(0.01, rel=0.1)
+    assert result.selection.approximate is not None
+    assert result.noise_std == pytest.approx(0.01 * noise.std(), rel=0.1)
 
 
 # Masks.
@@ -489,13 +488,14 @@ def test_fill_is_smooth(grid: tuple[int, ...]) -> None:
 @pytest.mark.parametrize("width", [0.0, 0.7])
 @pytest.mark.parametrize("kind", ["none", "both"])
 @pytest.mark.usefixtures("narrow")
-def test_curves_against_dense_matrices(kind: str, width: float) -> None:
+def test_curves_against_dense_matrices(kind: str, width: float, monkeypatch: pytest.MonkeyPatch) -> None:
     """For two channels; with the noise's covariance N and ``T = (N + K pinv(P) K' / lam)^-1``, where K f is observed:
 
     ``J = <g, T g>``, residual ``<T g, N T g>``, dof ``n - tr N T``, and log det T^-1 with the mean projected out, which
-    the penalty leaves free, by integration. What is settled to 1e-4 of J, and traces within 0.5 % of n by probes.
+    the penalty leaves free, by integration. What is settled to 1e-4 of J, and dof within 0.5 % of n by probes.
     """
-    shape, h, lams = (24, 20), reference.psf((3, 4)), 10.0 ** np.arange(-3, 0.1, 0.5)
+    monkeypatch.setattr(free, "_PROBED", 1 << 14)
+    shape, h, lams = (14, 13), reference.psf((3, 4)), 10.0 ** np.arange(-2, 0.1, 0.5)
     grid = grid_shape(shape, h.shape, "free")
     mask = hidden(shape, "both") if kind == "both" else None
     seen = np.ones(shape, bool) if mask is None else ~mask

@@ -167,7 +167,11 @@ def test_as_array_without_a_copy_where_it_needs_one() -> None:
 @pytest.mark.parametrize(
     ("record", "expected"),
     [
-        (FULL, "Restoration('tikhonov', shape=(4, 5), dtype=float32, lam=0.1 by gcv, noise_std=0.25, not converged)"),
+        (
+            FULL,
+            "Restoration('tikhonov', shape=(4, 5), dtype=float32, lam=0.1 by image-error, noise_std=0.25, "
+            "not converged)",
+        ),
         (SMALLEST, "Restoration('custom', shape=(2, 3), dtype=float64)"),
         (selection(), "Selection('gcv', lam=0.1, at the end of the range, 5 lambdas)"),
     ],

@@ -253,25 +253,39 @@ def exact_curves(energy: Array | None = None) -> Curves:
 
 
 def test_image_error_has_its_optimum_at_the_truth() -> None:
-    """Where the model holds it agrees with the other rules, and "auto" takes it."""
-    chosen, message = selection.auto(exact_curves())
-    assert chosen.criterion == "image-error"
-    assert chosen.lam == pytest.approx(TRUE, rel=0.02)
-    assert message.startswith(f"lambda {chosen.lam:.3g} by image-error")
-    assert np.all(np.diff(chosen.values) > 0)
-    assert {"evidence", "gcv", "image-error"} <= set(chosen.choices)
+    """Where the model holds it agrees with the other rules; apart from the line between samples half a decade apart."""
+    chosen, _ = selection.auto(exact_curves())
+    assert set(chosen.choices) >= {"evidence", "gcv", "image-error"}
+    assert chosen.choices["image-error"] == pytest.approx(TRUE, rel=0.05)
+    assert np.all(np.diff(chosen.criteria["image-error"]) > 0)
+
+
+@pytest.mark.parametrize("factor", [0.7, 1.0, 1.4])
+@pytest.mark.parametrize("coloured", [False, True])
+def test_auto_takes_the_largest_of_exact_curves(factor: float, coloured: bool) -> None:
+    curves = exact_curves()
+    assert curves.change is not None
+    curves = dataclasses.replace(curves, change=factor * curves.change, logdet=curves.logdet * 0.9)
+    chosen, message = selection.auto(curves, coloured=coloured)
+    rules = {"image-error", "gcv", "evidence"} if coloured else {"image-error", "gcv"}
+    assert chosen.lam == max(chosen.choices[rule] for rule in rules)
+    assert chosen.lam == chosen.choices[chosen.criterion]
+    assert message.startswith(f"lambda {chosen.lam:.3g} by {chosen.criterion}; ")
 
 
 @pytest.mark.parametrize(("factor", "side"), [(1e6, "is above"), (1e-6, "stays below")])
 def test_auto_without_an_image_error_takes_the_next_rules(factor: float, side: str) -> None:
     curves = exact_curves()
     assert curves.change is not None
-    chosen, message = selection.auto(dataclasses.replace(curves, change=factor * curves.change))
-    assert chosen.criterion in ("evidence", "gcv")
-    assert f"image-error: the image's change with lambda {side} the noise" in message
+    curves = dataclasses.replace(curves, change=factor * curves.change)
+    chosen, _ = selection.auto(curves)
+    assert chosen.lam == max(chosen.choices[rule] for rule in ("evidence", "gcv"))
+    assert "image-error" not in chosen.choices
+    with pytest.raises(ParameterChoiceError, match=f"image-error: the image's change with lambda {side} the noise"):
+        selection._root(curves.lams, chosen.criteria["image-error"], "image-error")
 
 
-@pytest.mark.parametrize("rule", ["auto", "evidence", "gcv", "sure", "discrepancy"])
+@pytest.mark.parametrize("rule", ["auto", "evidence", "gcv", "sure"])
 def test_more_lambdas_are_needed_where_the_answer_is_not_among_them(rule: str) -> None:
     """Of the lambdas 0.1, 0.3 .. 10 times the truth the first, middle and last three."""
     curves = exact_curves()
