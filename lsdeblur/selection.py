@@ -34,7 +34,8 @@ image error   q^2 / P           least expected error of the image, ``sum |F - F_
 
 The error of the image itself has an unbiased estimate, too: its derivative by lambda does not divide by H. But the
 frequencies that the blur erased add only noise to it, and the last row leaves them out. With log lambda the image F
-changes by ``-q F``, so that the last row's sum is ``lam (V - sigma^2 T)``.
+changes by ``-q F``, so that the last row's sum is ``lam (V - sigma^2 T)``. V feels every error of the border and of the
+noise's spectrum, hence the exact solution, and a larger lambda of GCV takes precedence in "auto".
 """
 
 from __future__ import annotations
