@@ -20,6 +20,7 @@ from lsdeblur import ParameterChoiceError, restore
 
 RULES = {
     "auto": {},
+    "auto, accurate": {"effort": "accurate"},
     "evidence": {"lam": "evidence"},
     "gcv": {"lam": "gcv"},
     "l-curve": {"lam": "l-curve"},

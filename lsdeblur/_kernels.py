@@ -144,32 +144,30 @@ def _restored_loop(start, stop, Y, H, P, lam):  # type: ignore[no-untyped-def]
             Y[i, j] *= h.conjugate() * (1 / (h.real**2 + h.imag**2 + lam * P[i, j]))
 
 
-def levinson(lags: Array, *, workers: int | None = None) -> tuple[Array, Array]:
-    """First columns of the inverses, and log-determinants, of Hermitian Toeplitz matrices ``T[i, j] = lags[i - j]``.
+def levinson(lags: Array, *, workers: int | None = None) -> Array:
+    """First columns of the inverses of Hermitian Toeplitz matrices ``T[i, j] = lags[i - j]``.
 
     `lags` (b, ...) holds many matrices at once. Source: Levinson (1946), doi:10.1002/sapm1946251261; Durbin's form.
     """
     rest, b = lags.shape[1:], len(lags)
     columns = np.ascontiguousarray(lags.reshape(b, -1).T, dtype=np.complex128)
-    first, logdet = np.empty_like(columns), np.empty(len(columns))
-    _by_rows(_levinson_loop, _levinson_numpy, columns, workers, columns, first, logdet, work=b * columns.size // 16)
-    return first.T.reshape(b, *rest), logdet.reshape(rest)
+    first = np.empty_like(columns)
+    _by_rows(_levinson_loop, _levinson_numpy, columns, workers, columns, first, work=b * columns.size // 16)
+    return first.T.reshape(b, *rest)
 
 
-def _levinson_numpy(start: int, stop: int, lags: Array, first: Array, logdet: Array) -> None:
+def _levinson_numpy(start: int, stop: int, lags: Array, first: Array) -> None:
     t, a = lags[start:stop].T.copy(), np.zeros((lags.shape[1], stop - start), lags.dtype)
     a[0] = 1
     error = t[0].real.copy()
-    total = np.log(error)
     for m in range(1, len(t)):
         reflection = -np.einsum("jk,jk->k", t[m:0:-1], a[:m]) / error
         a[1 : m + 1] += reflection * np.conj(a[m - 1 :: -1] if m > 1 else a[:1])
         error *= 1 - (reflection.real**2 + reflection.imag**2)
-        total += np.log(error)
-    first[start:stop], logdet[start:stop] = (a / error).T, total
+    first[start:stop] = (a / error).T
 
 
-def _levinson_loop(start, stop, lags, first, logdet):  # type: ignore[no-untyped-def]
+def _levinson_loop(start, stop, lags, first):  # type: ignore[no-untyped-def]
     b = lags.shape[1]
     before = np.empty(b, lags.dtype)
     for k in range(start, stop):
@@ -177,7 +175,6 @@ def _levinson_loop(start, stop, lags, first, logdet):  # type: ignore[no-untyped
         a[:] = 0
         a[0] = 1
         error = t[0].real
-        total = np.log(error)
         for m in range(1, b):
             reflection = 0j
             for j in range(m):
@@ -187,10 +184,8 @@ def _levinson_loop(start, stop, lags, first, logdet):  # type: ignore[no-untyped
             for j in range(m):
                 a[m - j] += reflection * before[j].conjugate()
             error *= 1 - (reflection.real**2 + reflection.imag**2)
-            total += np.log(error)
         for j in range(b):
             a[j] /= error
-        logdet[k] = total
 
 
 def _rows(a: Array) -> Array:

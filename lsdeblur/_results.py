@@ -27,14 +27,15 @@ class Selection:
     Attributes
     ----------
     criterion : str
-        The rule that chose: "evidence", "gcv", "l-curve", "discrepancy", "sure", or "least-error" (Wiener's "auto").
+        The rule that chose: "evidence", "gcv", "l-curve", "discrepancy", "sure", "image-error" (``effort="accurate"``)
+        or "least-error" (Wiener's "auto").
     lam : float
         The lambda it chose.
     lams : array (n,)
         The lambdas searched, increasing.
     values : array (n,)
         The criterion at each of `lams`: minimised by "evidence", "gcv" and "sure", maximised by "l-curve"
-        (the curvature), zero at the answer for "discrepancy".
+        (the curvature), zero at the answer for "discrepancy" and "image-error".
     residual : array (n,)
         Squared norm of the residual, ``||h * f - g||^2``, over the grid that was used.
     seminorm : array (n,)
@@ -49,6 +50,9 @@ class Selection:
         The lambda of every rule that has an answer for these data.
     criteria : mapping of str to array (n,)
         The values of all those rules.
+    approximate : Selection or None
+        With ``effort="accurate"``, where `lams` are the few lambdas at which the free boundary was solved: the
+        choice before, from the whole curves of the extended image, which hold approximately between those lambdas.
     """
 
     criterion: str
@@ -62,6 +66,7 @@ class Selection:
     at_boundary: bool = False
     choices: Mapping[str, float] = field(default_factory=dict)
     criteria: Mapping[str, Array] = field(default_factory=dict)
+    approximate: Selection | None = None
 
     def __repr__(self) -> str:
         end = ", at the end of the range" if self.at_boundary else ""
@@ -160,11 +165,15 @@ class Restoration:
         try:
             with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
                 record = _unpack(json.loads(str(arrays["record"])), arrays)
-                if record["selection"] is not None:
-                    record["selection"] = Selection(**record["selection"])
-                return cls(**record)
+                return cls(**{**record, "selection": _selection(record["selection"])})
         except (ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile) as error:
             raise ValueError(f"{os.fspath(path)!r} does not hold a Restoration written by save(): {error}") from error
+
+
+def _selection(record: dict[str, Any] | None) -> Selection | None:
+    if record is None:
+        return None
+    return Selection(**{**record, "approximate": _selection(record.get("approximate"))})
 
 
 def _pack(value: Any, name: str, arrays: dict[str, Array], foreign: list[str]) -> Any:

@@ -164,9 +164,9 @@ def tikhonov(
         For a given width, the part of the noise's power that is white all the same; "auto" looks for it, too.
     effort : str
         How lambda is chosen under a free boundary. "fast": from the spectra of the extended image, after one
-        iteration. "accurate": from the exact curves, solved at three or more lambdas, some three times the cost, and
-        twice that with a mask, where the degrees of freedom come from random probes with a fixed seed (for white
-        noise; else as "fast").
+        iteration. "accurate": from the exact curves, solved at three or more lambdas for the image and for random
+        probes with a fixed seed, some three times the cost; "auto" then looks for the lambda with the least expected
+        error of the image (`lsdeblur.selection`).
     tol : float > 0
         Under a free boundary, iterations end when one lowers the cost ``||h * f - g||^2 + lam <f, P f>`` by less than
         this part of it.
@@ -246,28 +246,32 @@ def _choose(
     systems = stage.systems(_rest(stage, P, first.lam))
     Y = stage.settled(Y, systems, max_iter=1).spectrum
     chosen, message = by(rule)
-    if effort != "fast" and stage.colour is None:
-        exact, Y = _bracketed(stage, P, chosen.lam, Y)
-        better, message = selection.select(exact, rule, noise_std=noise_std, safety=safety)
-        chosen = replace(chosen, lam=better.lam, criterion=better.criterion, choices=better.choices)
+    if effort != "fast":
+        options: dict[str, Any] = {"noise_std": noise_std, "safety": safety}
+        exact, Y = _bracketed(stage, P, chosen.lam, Y, rule, options)
+        better, message = selection.select(exact, rule, coloured=stage.colour is not None, **options)
+        chosen = replace(better, approximate=chosen)
     near = 1 / _NEAR < chosen.lam / first.lam < _NEAR
     return chosen, message, Y, systems if near else ()
 
 
-def _bracketed(stage: Stage, P: Array, lam: float, Y: Array) -> tuple[Curves, Array]:
-    """The exact problem's curves half a decade apart around `lam`, as far as GCV and evidence need them."""
-    power, mask = filters.power(stage.H), stage.mask
-    fixed = (stage.shape, stage.grid, stage.workers, mask)
-    more, Y = free.curves(power, P, [lam, 10**0.5 * lam, 10**-0.5 * lam], Y, *fixed)
-    exact = more if mask is None else more.integrated()
+def _bracketed(
+    stage: Stage, P: Array, lam: float, Y: Array, rule: str, options: dict[str, Any]
+) -> tuple[Curves, Array]:
+    """The exact problem's curves half a decade apart around `lam`, as far as the rule needs them."""
+
+    def solved(lams: list[float], Y: Array) -> tuple[Curves, Array]:
+        return free.curves(power, P, lams, Y, stage.shape, stage.grid, stage.workers, stage.mask, stage.colour)
+
+    power = filters.power(stage.H)
+    exact, Y = solved([lam, 10**0.5 * lam, 10**-0.5 * lam], Y)
     for _ in range(6):
-        step = selection.uphill(exact)
+        step = selection.uphill(exact.completed(), rule, **options)
         if step == 0:
             break
-        beyond = (exact.lams[0] if step < 0 else exact.lams[-1]) * 10 ** (0.5 * step)
-        more, Y = free.curves(power, P, [beyond], Y, *fixed)
-        exact = exact.joined(more) if mask is None else exact.joined(more).integrated()
-    return exact, Y
+        beyond, Y = solved([(exact.lams[0] if step < 0 else exact.lams[-1]) * 10 ** (0.5 * step)], Y)
+        exact = exact.joined(beyond)
+    return exact.completed(), Y
 
 
 def _wiener_auto(problem: Problem, stage: Stage, noise_std: float | None) -> Solution:

@@ -15,7 +15,6 @@ frame that were not measured are more unknowns of the same system, with dense in
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -52,24 +51,20 @@ class Band:
         of Gohberg and Semencul they determine the inverses.
     factors : pair of complex arrays
         Transforms along the first axis of the triangular Toeplitz matrices in that formula.
-    logdet : array (*half spectrum of the other axes)
-        Logarithms of the matrices' determinants.
     """
 
     axis: int
     width: int
     first: Array
     factors: tuple[Array, Array]
-    logdet: Array
 
     @classmethod
     def of(
         cls, Q: Array, grid: Sequence[int], axis: int, width: int, dtype: npt.DTypeLike, workers: int | None = None
     ) -> Band:
         """From the symbol Q on the half spectrum; computed in float64 and kept in the complex `dtype`."""
-        first, logdet = levinson(band_lags(Q, grid, axis, width), workers=workers)
-        first = first.astype(dtype)
-        return cls(axis, width, first, triangular(first, workers), logdet)
+        first = levinson(band_lags(Q, grid, axis, width), workers=workers).astype(dtype)
+        return cls(axis, width, first, triangular(first, workers))
 
     def part(self, a: Array) -> Array:
         """The band of an array (*grid), its axis first, as a view."""
@@ -83,19 +78,6 @@ class Band:
     def add(self, a: Array, part: Array) -> None:
         """Add `part` to an array (*grid) on the band."""
         self.part(a)[...] += part
-
-    def diagonal_sums(self) -> Array:
-        """Sums along the diagonals of the inverses, ``D[d] = sum_j inverse[j + d, j]`` (width, ...)."""
-        b = self.width
-        n = _fft.good_size(2 * b)
-        p = np.arange(b).reshape(-1, *[1] * (self.first.ndim - 1))
-
-        def sums(v: Array) -> Array:
-            V = _fft.fft(v, n)
-            plain, weighted = (_fft.ifft(V * np.conj(W))[:b] for W in (V, _fft.fft(p * v, n)))
-            return (b - p) * plain - weighted
-
-        return (sums(self.first) - sums(_shifted(self.first))) / self.first[:1].real
 
 
 def band_lags(Q: Array, grid: Sequence[int], axis: int, width: int) -> Array:
@@ -314,55 +296,41 @@ class System:
             converged = step * rz <= tol * J
         return Extension(Y, J, self._energy(Y, squared=True), n_iter, converged)
 
-    def log_determinant(self) -> float:
-        """``log det Q_uu`` from the bands' determinants, each pixel that lies in several bands shared between them."""
-        return sum(self._share(band) * float(np.sum(self._weights(band) * band.logdet)) for band in self.bands)
+    def probed_traces(self, seen: Array, symbols: Sequence[Array]) -> Array:
+        """``tr(X S)`` for symbols X, where ``<v, S v>`` is the cost J of data v on the pixels `seen` (*shape).
 
-    def trace(self, symbol: Array) -> float:
-        """``tr(Q_uu^-1 [symbol]_uu)`` from the bands' inverses, shared in the same way."""
-        total = 0.0
-        for band in self.bands:
-            lags, sums = band_lags(symbol, self.grid, band.axis, band.width), band.diagonal_sums()
-            products = (sums * np.conj(lags)).real
-            total += self._share(band) * float(np.sum(self._weights(band) * (2 * products.sum(axis=0) - products[0])))
-        return total
-
-    def probed_dof(self, seen: Array) -> float:
-        """Degrees of freedom of the pixels `seen` (*shape), ``n - tr S``, by probes: for any geometry of the unknown.
-
-        The cost J of data v is ``<v, S v>``, so its mean over random signs v is tr S (Hutchinson). That of the same
-        data with zeros for the unknown pixels has the mean ``n mean(Q)``, known, and nearly the same fluctuations:
-        only the difference is left to chance. The probes are the same at every call, and their error, a few parts in
-        a thousand of n - dof at the most, varies as smoothly with lambda as dof does. Each probe costs one solution.
+        For random signs v, ``<v, X S v>`` has that mean (Hutchinson). S v is Q times v's extension. With zeros for the
+        unknown pixels in its place the mean is ``n mean(X Q)``, known, and the fluctuations are nearly the same: only
+        the difference is left to chance. The probes are the same at every call, so their error varies as smoothly with
+        lambda as the traces do; for X = 1 it is a few parts in a thousand at the most. Each probe costs one solution.
         Source: Hutchinson (1990), doi:10.1080/03610919008812866; for GCV Girard (1989), doi:10.1007/BF01395775.
         """
         rng, n = np.random.default_rng(0), int(np.count_nonzero(seen))
         n_probes = -(-_PROBED // n)
-        gained = 0.0
+        XQ = [X * self.Q for X in symbols]
+        traces = n * np.array([self._sum(x) for x in XQ])
         for _ in range(n_probes):
             probe = np.zeros(self.grid, self.Q.dtype)
             crop(probe, self.shape)[seen] = rng.choice([-1.0, 1.0], n)
-            Y = _fft.rfftn(probe, len(self.grid), self.workers)
-            gained += self._energy(Y) - self.solve(Y).objective
-        mean = float(hermitian_weights(self.grid) @ self.Q.reshape(-1, self.Q.shape[-1]).sum(axis=0, dtype=np.float64))
-        return n * (1 - mean / math.prod(self.grid)) + gained / n_probes
+            E = _fft.rfftn(probe, len(self.grid), self.workers)
+            gained = (np.conj(E) * (self.solve(E.copy()).spectrum - E)).real
+            traces += [self._sum(x * gained) / n_probes for x in XQ]
+        return traces
+
+    def energies(self, x: Extension, symbols: Sequence[Array]) -> Array:
+        """``<S g, X S g>`` for symbols X, of the data g that were extended to x."""
+        power = (x.spectrum.real**2 + x.spectrum.imag**2) * self.Q**2
+        return np.array([self._sum(X * power) for X in symbols])
 
     def _energy(self, Y: Array, *, squared: bool = False) -> float:
         """``<y, Q y>``, or ``<y, Q^2 y>``, by Parseval's equation."""
         total = energy(self.Q, Y, hermitian_weights(self.grid), squared=squared, workers=self.workers)
         return total / math.prod(self.grid)
 
-    def _weights(self, band: Band) -> Array:
-        return hermitian_weights([n for axis, n in enumerate(self.grid) if axis != band.axis] or [1])
-
-    def _share(self, band: Band) -> float:
-        """Mean of 1 / (number of bands that a pixel lies in) over the pixels of a band."""
-        gaps = [1 - m / n for axis, (m, n) in enumerate(zip(self.shape, self.grid, strict=True)) if axis != band.axis]
-        mean = 0.0
-        for inside in itertools.product((False, True), repeat=len(gaps)):
-            probability = math.prod(gap if i else 1 - gap for i, gap in zip(inside, gaps, strict=True))
-            mean += probability / (1 + sum(inside))
-        return mean
+    def _sum(self, values: Array) -> float:
+        """Over all frequencies of values on the half spectrum, divided by their number."""
+        columns = values.reshape(-1, values.shape[-1]).sum(axis=0, dtype=np.float64)
+        return float(hermitian_weights(self.grid) @ columns) / math.prod(self.grid)
 
 
 def curves(
@@ -374,36 +342,36 @@ def curves(
     grid: Sequence[int],
     workers: int | None = None,
     mask: Array | None = None,
+    colour: Array | None = None,
 ) -> tuple[Curves, Array]:
     """The exact problem's curves at a few `lams`, solved in the order given, and the last extension's spectrum.
 
-    Y (channels, *half grid) is that of the first, and is overwritten.
+    Y (channels, *half grid) is the first extension's spectrum, and is overwritten.
 
-    With ``S = (I + M H (lam P)^-1 H^T M^T)^-1``: residual R and J from the solution, seminorm ``(J - R) / lam``, dof
-    ``n - tr S``, and the log-determinant of S^-1; both from the bands' inverses, which stand in for that of Q_uu. The
-    slope is differentiated numerically.
+    For noise of spectrum c (`colour`, 1 for white noise) the measured pixels have, apart from a factor, the covariance
+    ``S^-1 = M (c + |H|^2 / (lam P)) M^T``, and ``S g = Q y`` with ``Q = lam P / C``, ``C = |H|^2 + lam P c``:
 
-    With a `mask` (*shape) dof comes from probes (`System.probed_dof`), and the log-determinant is left at zero: what
-    the rules need of it follows from dof at several lambdas (`spectrum.Curves.integrated`).
+        J = <g, S g>,    residual = <S g, c S g>,    seminorm = (J - residual) / lam,    n - dof = tr(c S)
+
+    The image's derivative by log lambda on the grid is ``c conj(H) / C`` times Q y: `change` is its squared norm,
+    ``<S g, X S g>``, and `noise_change` what the model expects of it for noise of variance 1, ``tr(X S)``, with
+    ``X = c^2 |H|^2 / C^2``. The traces come from probes (`System.probed_traces`). Slope and log-determinant are left at
+    zero: what the rules need of them follows from the others at several lambdas (`spectrum.Curves.completed`).
     """
-    seen = np.ones(shape, bool) if mask is None else ~mask
+    seen = np.ones(tuple(shape), bool) if mask is None else ~mask
     n = len(Y) * int(np.count_nonzero(seen))
-    weights = hermitian_weights(grid)
+    c = np.ones_like(P) if colour is None else colour
     rows = []
     for lam in lams:
-        Q = lam * P / (power + lam * P)
-        systems = [System.of(q, shape, grid, workers, mask) for q in Q]
-        found = [systems[c % len(systems)].solve(y) for c, y in enumerate(Y)]
-        objective, residual = sum(x.objective for x in found), sum(x.residual for x in found)
-        dof = logdet = 0.0
-        for system, q in zip(systems, Q.astype(np.float64), strict=True):
-            if mask is not None:
-                dof += system.probed_dof(seen)
-                continue
-            dof += float(np.sum(weights * (1 - q))) - system.trace(q * (1 - q))
-            logdet += system.log_determinant() - float(np.sum(weights * np.log(np.where(q > 0, q, 1))))
-        share = len(Y) / len(systems)
-        rows.append((lam, residual, (objective - residual) / lam, share * dof, share * logdet))
-    lam, residual, seminorm, dof, logdet = np.array(sorted(rows)).T
-    slope = np.gradient(seminorm, np.log(lam)) / lam if len(lam) > 1 else np.zeros_like(lam)
-    return Curves(lam, residual, seminorm, slope, dof, logdet, n_obs=n, n_seen=n - len(Y)), Y
+        C = power + lam * P * c
+        systems = [System.of(q, shape, grid, workers, mask) for q in lam * P / C]
+        symbols = [(c, x) for x in c * c * power / (C * C)]
+        found = [systems[i % len(systems)].solve(y) for i, y in enumerate(Y)]
+        energies = [systems[i % len(systems)].energies(x, symbols[i % len(systems)]) for i, x in enumerate(found)]
+        traces = [system.probed_traces(seen, s) for system, s in zip(systems, symbols, strict=True)]
+        objective, (residual, change) = sum(x.objective for x in found), np.sum(energies, axis=0)
+        left, noise_change = len(Y) / len(systems) * np.sum(traces, axis=0)
+        rows.append((lam, residual, (objective - residual) / lam, n - left, change, noise_change))
+    lam, residual, seminorm, dof, change, noise_change = np.array(sorted(rows)).T
+    none = np.zeros_like(lam)
+    return Curves(lam, residual, seminorm, none, dof, none, n, n - len(Y), change, noise_change), Y

@@ -31,9 +31,18 @@ _COLOURS = {
     "discrepancy": "#CC79A7",
     "sure": "#56B4E9",
     "least-error": "#E69F00",
+    "image-error": "black",
 }
 _FRAME = _COLOURS["least-error"]  # of details, where no rule is drawn
-_MARKERS = {"evidence": "s", "gcv": "D", "l-curve": "^", "discrepancy": "v", "sure": "P", "least-error": "X"}
+_MARKERS = {
+    "evidence": "s",
+    "gcv": "D",
+    "l-curve": "^",
+    "discrepancy": "v",
+    "sure": "P",
+    "least-error": "X",
+    "image-error": "*",
+}
 _LABELS = {
     "evidence": "evidence: $-2\\log L$ per value",
     "gcv": "GCV: $nR/(n-D)^2$",
@@ -41,6 +50,7 @@ _LABELS = {
     "discrepancy": "discrepancy: $R/n\\sigma^2 -$ safety",
     "sure": "SURE per value",
     "least-error": "expected squared error",
+    "image-error": "image error: $\\log V/T\\sigma^2$",
 }
 
 
@@ -57,7 +67,8 @@ def l_curve(selection: Selection, ax: Axes | None = None) -> Axes:
     Returns
     -------
     Axes
-        With the choice of every rule that has one marked, and that of the rule that was used ringed.
+        With the choice of every rule that has one marked, and that of the rule that was used ringed. With
+        ``effort="accurate"`` the points that were solved are marked, and the curve between them is approximate.
 
     Raises
     ------
@@ -71,15 +82,20 @@ def l_curve(selection: Selection, ax: Axes | None = None) -> Axes:
     Hansen (1992), SIAM Review 34, 561-580, doi:10.1137/1034115.
     """
     _check(selection)
-    x, y = np.sqrt(selection.residual), np.sqrt(selection.seminorm)
+    whole = selection.approximate or selection
+    x, y = np.sqrt(whole.residual), np.sqrt(whole.seminorm)
     if not (x.min() > 0 and y.min() > 0):
         raise ValueError("selection has residuals or seminorms of zero, so it has no L-curve: the image does not vary")
     ax = plt.subplots(figsize=(5.2, 4.2), layout="constrained")[1] if ax is None else ax
-    ax.loglog(x, y, color="0.35", lw=1.5, zorder=2)
-    t = np.log(selection.lams)
+    label = "" if whole is selection else "approximate between the solved points"
+    ax.loglog(x, y, color="0.35", lw=1.5, ls="--" if label else "-", label=label, zorder=2)
+    t = np.log(whole.lams)
+    if label:
+        solved = np.sqrt(selection.residual), np.sqrt(selection.seminorm)
+        ax.plot(*solved, color="0.35", marker="o", ms=4, mfc="white", ls="none", label="solved", zorder=2.5)
 
     def point(lam: float) -> tuple[float, float]:
-        return tuple(float(np.exp(np.interp(np.log(lam), t, np.log(v)))) for v in (x, y))  # type: ignore[return-value]
+        return _on_curve(whole if lam < selection.lams[0] or lam > selection.lams[-1] else selection, lam)
 
     for rule, lam in selection.choices.items():
         style = {"color": _COLOURS[rule], "marker": _MARKERS[rule], "ls": "none", "ms": 6, "zorder": 3}
@@ -131,6 +147,7 @@ def selection_curves(selection: Selection, fig: Figure | None = None) -> Figure:
     for ax, rule in zip(axes, rules, strict=True):
         _panel(ax, selection, rule)
     axes[-1].set_xscale("log")
+    axes[-1].tick_params(axis="x", which="minor", labelsize=6)
     axes[-1].set_xlabel(r"$\lambda$")
     return fig
 
@@ -236,13 +253,21 @@ def _check(selection: Any) -> None:
         )
 
 
+def _on_curve(selection: Selection, lam: float) -> tuple[float, float]:
+    """Residual norm and seminorm at a lambda, on a line between two of the samples in their logarithms."""
+    t, size = np.log(selection.lams), (selection.residual, selection.seminorm)
+    x, y = (float(np.exp(np.interp(np.log(lam), t, np.log(v)) / 2)) for v in size)
+    return x, y
+
+
 def _panel(ax: Axes, selection: Selection, rule: str) -> None:
     """One rule's criterion, its choice and the lambda that was used."""
     used = rule == selection.criterion
     values = np.where(np.isfinite(selection.criteria[rule]), selection.criteria[rule], np.nan)
     if rule in ("evidence", "sure"):
         values = (values - np.fmin.reduce(values)) / selection.n_obs
-    ax.plot(selection.lams, values, color=_COLOURS[rule], lw=2.2 if used else 1.2)
+    marker = "." if selection.approximate else None
+    ax.plot(selection.lams, values, color=_COLOURS[rule], lw=2.2 if used else 1.2, marker=marker)
     ax.axvline(selection.lam, color="black", lw=0.8, ls="--", label=f"used: {selection.lam:.2g}")
     if rule in selection.choices:
         lam = selection.choices[rule]
@@ -258,7 +283,7 @@ def _panel(ax: Axes, selection: Selection, rule: str) -> None:
 
 def _focus(ax: Axes, rule: str, values: Array) -> None:
     """Limits that show the region around the answer: criteria grow by orders of magnitude away from it."""
-    if rule in ("discrepancy", "l-curve"):
+    if rule in ("discrepancy", "l-curve", "image-error"):
         ax.axhline(0, color="0.6", lw=0.6)
     if not values.size:
         ax.set_yticks([])
@@ -271,7 +296,7 @@ def _focus(ax: Axes, rule: str, values: Array) -> None:
     elif rule == "l-curve":
         peak = abs(values.max()) or 1.0
         ax.set_ylim(-0.5 * peak, 1.2 * peak)
-    else:
+    elif rule != "image-error":
         top = min(values.max(), 3.0) or 1.0
         ax.set_ylim(-0.06 * top, top)
 

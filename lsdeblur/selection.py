@@ -1,6 +1,7 @@
 """Rules that choose lambda. A rule sees only the curves (`spectrum.Curves`) and, where it needs it, the noise level.
 
-Residual R, seminorm E, degrees of freedom D of n data values, noise standard deviation sigma:
+Residual R, seminorm E, degrees of freedom D of n data values, noise standard deviation sigma, and where the problem was
+solved exactly the squared norm V of the image's derivative by log lambda, T its expected value for sigma = 1:
 
 ============= ============================================ =======================================================
 rule          lambda is                                    source
@@ -13,13 +14,33 @@ rule          lambda is                                    source
 "discrepancy" R = safety n sigma^2                         Morozov (1966)
 "l-curve"     largest curvature of (log R, log E)          Hansen (1992), doi:10.1137/1034115; curvature as in
                                                            Hansen & O'Leary (1993), doi:10.1137/0914086
+"image-error" V = T R / (n - D), the latter at GCV's       the error of Desbat & Girard (1995),
+              minimum; in "auto" only                      doi:10.1137/0916080, and Eldar (2009),
+                                                           doi:10.1109/TSP.2008.2008212, projected; see below
 ============= ============================================ =======================================================
 
 Evidence, GCV and SURE assume white noise. An extremum at the end of the searched range is no answer.
+
+On a periodic grid, with the data's spectrum Y, ``C = |H|^2 + lam P`` and ``q = lam P / C``, white noise and the model
+(signal power ``sigma^2 / (lam P)``) make ``E q |Y|^2 = sigma^2`` at every frequency. Real images do not follow the
+model, and each rule balances their deviations with weights w of its own, ``sum w (q |Y|^2 - sigma^2) = 0``:
+
+============= ================= ===================================================================================
+evidence      1 - q             the most likely lambda, if the model is true
+GCV and SURE  q (1 - q)         least expected error of the blurred image, ``sum |H|^2 |F - F_true|^2``, of any image
+image error   q^2 / P           least expected error of the image, ``sum |F - F_true|^2``, of any image
+"image-error" q^2 (1 - q) / P   the same of what the data determine, of which 1 - q is the part at each frequency
+============= ================= ===================================================================================
+
+The error of the image itself has an unbiased estimate, too: its derivative by lambda does not divide by H. But the
+frequencies that the blur erased add only noise to it, and the last row leaves them out. With log lambda the image F
+changes by ``-q F``, so that the last row's sum is ``lam (V - sigma^2 T)``. V feels every error of the border and of the
+noise's spectrum, hence the exact solution, and a larger lambda of GCV takes precedence in "auto".
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -66,6 +87,16 @@ def _curvature(c: Curves, noise_std: float, safety: float) -> Array:
     return x1 * y1 * (x1 - y1 - 1) / np.hypot(x1, y1) ** 3
 
 
+def _image_error(c: Curves, noise_std: float, safety: float) -> Array:
+    """``log(V / (T sigma^2))``, increasing through zero at the answer."""
+    assert c.change is not None
+    assert c.noise_change is not None
+    x = np.log(c.lams)
+    at = math.log(_minimum(c.lams, _gcv(c, noise_std, safety), "gcv"))
+    variance = np.interp(at, x, np.log(c.residual / (c.n_obs - c.dof)))
+    return np.log(c.change / c.noise_change) - variance
+
+
 #: rule -> its criterion, a function of curves, noise_std and safety
 RULES: dict[str, Callable[[Curves, float, float], Array]] = {
     "evidence": _evidence,
@@ -74,6 +105,8 @@ RULES: dict[str, Callable[[Curves, float, float], Array]] = {
     "discrepancy": _discrepancy,
     "l-curve": _curvature,
 }
+_EXACT = {"image-error": _image_error}  # what needs an exact solution
+_ROOTS = ("discrepancy", "image-error")  # rules whose answer is a zero
 
 
 def choose(curves: Curves, rule: str, *, noise_std: float | None = None, safety: float = 1.0) -> Selection:
@@ -109,17 +142,22 @@ def choose(curves: Curves, rule: str, *, noise_std: float | None = None, safety:
     return _selection(curves, rule, choices[rule], criteria, choices)
 
 
-def auto(curves: Curves, *, noise_std: float | None = None, safety: float = 1.0) -> tuple[Selection, str]:
+def auto(
+    curves: Curves, *, noise_std: float | None = None, safety: float = 1.0, coloured: bool = False
+) -> tuple[Selection, str]:
     """Lambda without a rule given, and a sentence that says how it came about.
 
-    The larger of what evidence and GCV choose: both err towards too little smoothing where their assumptions
-    fail, and that costs more than too much. If neither has an answer, the L-curve. If none has, the data do not
+    The larger of what evidence and GCV choose: both err towards too little smoothing where their assumptions fail, and
+    that costs more than too much. From exact solutions the larger of GCV's and that of the image error, and with
+    `coloured` noise, whose spectrum is never quite known, not less than that of evidence, for which the frequencies
+    count least that the noise rules. If neither has an answer, the L-curve. If none has, the data do not
     determine lambda: they prefer ever smaller (no noise to be seen) or ever larger ones, and the end of the range
     is used, and `at_boundary` says so. Where nothing varies, any lambda gives the same image.
     """
     criteria, choices, failures = _evaluate(curves, noise_std, safety)
     without: list[str] = []
-    for group in AUTO_CHAIN:
+    exact = ("image-error", "gcv", "evidence") if coloured else ("image-error", "gcv")
+    for group in (exact, *AUTO_CHAIN) if "image-error" in choices else AUTO_CHAIN:
         answers = {rule: choices[rule] for rule in group if rule in choices}
         without += [failures[rule] for rule in group if rule in failures]
         if answers:
@@ -127,7 +165,7 @@ def auto(curves: Curves, *, noise_std: float | None = None, safety: float = 1.0)
             others = [f"{name}: {lam:.3g}" for name, lam in answers.items() if name != rule]
             message = "; ".join([f"lambda {choices[rule]:.3g} by {rule}", *others, *without])
             return _selection(curves, rule, choices[rule], criteria, choices), message
-    rule = AUTO_CHAIN[0][0]
+    rule = "evidence"
     if not np.all(np.isfinite(criteria[rule])):
         message = "the image does not vary: every lambda gives the same result"
         return _selection(curves, rule, float(curves.lams[-1]), criteria, choices), message
@@ -136,12 +174,17 @@ def auto(curves: Curves, *, noise_std: float | None = None, safety: float = 1.0)
     return _selection(curves, rule, lam, criteria, choices, at_boundary=True), message
 
 
-def uphill(curves: Curves) -> int:
-    """Which way evidence or GCV still falls at an end of the range: -1, 1, or 0 when both have turned."""
-    for rule in AUTO_CHAIN[0]:
-        i = int(np.argmin(RULES[rule](curves, 0.0, 1.0)))
-        if i in (0, len(curves.lams) - 1):
-            return -1 if i == 0 else 1
+def uphill(curves: Curves, rule: str, *, noise_std: float | None = None, safety: float = 1.0) -> int:
+    """Which way a rule, or "auto", needs more lambdas: -1, 1, or 0 when its answer lies between those it has."""
+    for name in ("gcv", "image-error") if rule == "auto" else (rule,):
+        values = (RULES | _EXACT)[name](curves, noise_std or 0.0, safety)
+        if name in _ROOTS:
+            low, high = values[0] > 0, values[-1] <= 0
+        else:
+            i = int(np.argmax(values) if name == "l-curve" else np.argmin(values))
+            low, high = i == 0, i == len(values) - 1
+        if low or high:
+            return -1 if low else 1
     return 0
 
 
@@ -169,11 +212,13 @@ def least_error(bins: Bins, curves: Curves, noise_power: float) -> Selection:
     return _selection(curves, "least-error", lam, {"least-error": values}, {"least-error": lam}, at_boundary)
 
 
-def select(curves: Curves, rule: str, *, noise_std: float | None = None, safety: float = 1.0) -> tuple[Selection, str]:
+def select(
+    curves: Curves, rule: str, *, noise_std: float | None = None, safety: float = 1.0, coloured: bool = False
+) -> tuple[Selection, str]:
     """Lambda by "auto" or by one rule, and a sentence that says how it came about."""
     check_positive(safety, "safety")
     if rule == "auto":
-        return auto(curves, noise_std=noise_std, safety=safety)
+        return auto(curves, noise_std=noise_std, safety=safety, coloured=coloured)
     chosen = choose(curves, rule, noise_std=noise_std, safety=safety)
     return chosen, f"lambda {chosen.lam:.3g} by {rule}"
 
@@ -185,15 +230,14 @@ def _evaluate(
     criteria: dict[str, Array] = {}
     choices: dict[str, float] = {}
     failures: dict[str, str] = {}
-    for rule, criterion in RULES.items():
+    for rule, criterion in (RULES if curves.change is None else RULES | _EXACT).items():
         if noise_std is None and rule in NEED_NOISE:
             continue
-        with np.errstate(divide="ignore", invalid="ignore"):
-            values = criterion(curves, noise_std or 0.0, safety)
-        criteria[rule] = values
         try:
-            if rule == "discrepancy":
-                choices[rule] = _root(curves.lams, values)
+            with np.errstate(divide="ignore", invalid="ignore"):
+                criteria[rule] = values = criterion(curves, noise_std or 0.0, safety)
+            if rule in _ROOTS:
+                choices[rule] = _root(curves.lams, values, rule)
             else:
                 choices[rule] = _minimum(curves.lams, -values if rule == "l-curve" else values, rule)
         except ParameterChoiceError as error:
@@ -231,13 +275,14 @@ def _minimum(lams: Array, values: Array, rule: str) -> float:
     return float(np.exp(middle[0] - slopes[0] * (middle[1] - middle[0]) / bend)) if bend > 0 else float(lams[i])
 
 
-def _root(lams: Array, values: Array) -> float:
+def _root(lams: Array, values: Array, rule: str) -> float:
     """Lambda where the increasing `values` cross zero, between two samples by a line in log lambda."""
     above = values > 0
     if above[0] or not above[-1]:
-        reached = "is above the noise at every lambda" if above[0] else "stays below the noise at every lambda"
+        side = "is above" if above[0] else "stays below"
+        what = "the residual" if rule == "discrepancy" else "the image's change with lambda"
         raise ParameterChoiceError(
-            f"discrepancy: the residual {reached} from {lams[0]:.3g} to {lams[-1]:.3g}; "
+            f"{rule}: {what} {side} the noise at every lambda from {lams[0]:.3g} to {lams[-1]:.3g}; "
             "check noise_std= (in units of the image) and the PSF"
         )
     i = int(np.argmax(above))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -252,6 +252,8 @@ class Curves:
 
     residual ``||h*f - g||^2``, seminorm ``<f, P f>``, its derivative `slope` by lambda, dof ``sum(H G)`` and
     logdet ``-sum log(lam P / (|H|^2 + lam P))`` over the `n_seen` of `n_obs` frequencies that P does not leave free.
+    From exact solutions (`lsdeblur.free`) only: `change`, the squared norm of the image's derivative by log lambda, and
+    `noise_change`, its expected value for noise of variance 1 if lambda is right.
     """
 
     lams: Array
@@ -262,16 +264,18 @@ class Curves:
     logdet: Array
     n_obs: float
     n_seen: float
+    change: Array | None = None
+    noise_change: Array | None = None
 
     def joined(self, other: Curves) -> Curves:
         """Both curves' lambdas together, in order."""
-        names = ("lams", "residual", "seminorm", "slope", "dof", "logdet")
+        names = [f.name for f in fields(self) if isinstance(getattr(self, f.name), np.ndarray)]
         order = np.argsort(np.concatenate([self.lams, other.lams]))
         both = {name: np.concatenate([getattr(self, name), getattr(other, name)])[order] for name in names}
         return Curves(**both, n_obs=self.n_obs, n_seen=self.n_seen)
 
-    def integrated(self) -> Curves:
-        """The same with the log-determinant, apart from a constant, as the integral of dof by a spline.
+    def completed(self) -> Curves:
+        """The same with the slope, and the log-determinant apart from a constant, by splines in log lambda.
 
         ``d logdet / d log lam = -(dof - (n_obs - n_seen))``, since logdet is that of ``I + K / lam`` for some K. No
         rule depends on the constant.
@@ -279,7 +283,8 @@ class Curves:
         from scipy.interpolate import CubicSpline
 
         x = np.log(self.lams)
-        return replace(self, logdet=-CubicSpline(x, self.dof - (self.n_obs - self.n_seen)).antiderivative()(x))
+        logdet = -CubicSpline(x, self.dof - (self.n_obs - self.n_seen)).antiderivative()(x)
+        return replace(self, slope=CubicSpline(x, self.seminorm)(x, 1) / self.lams, logdet=logdet)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

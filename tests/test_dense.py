@@ -89,7 +89,7 @@ def test_curves_sum_over_channels() -> None:
     dense = [reference.curves(K, P, LAM, g) for g in images]
     actual = dataclasses.asdict(spectra(h, penalty_symbol("gradient", shape), *images).exact().curves(LAM))
     for name, value in actual.items():
-        if name != "lams":
+        if name != "lams" and value is not None:
             assert value == pytest.approx(sum(d[name] for d in dense), rel=EXACT), name
 
 

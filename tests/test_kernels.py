@@ -100,17 +100,16 @@ def test_histogram(shape: tuple[int, ...], dtype: type, channels: int) -> None:
 @pytest.mark.parametrize("size", [(1, 4), (6, 5), (9, 2, 3)])
 @pytest.mark.usefixtures("body")
 def test_levinson(size: tuple[int, ...]) -> None:
-    """Against the inverse and the determinant of each matrix."""
+    """Against the inverse of each matrix."""
     b, rng = size[0], np.random.default_rng(1)
     lags = (rng.standard_normal(size) + 1j * rng.standard_normal(size)) * 0.2 / b
     lags[0] = 1
-    first, logdet = _kernels.levinson(lags, workers=3)
+    first = _kernels.levinson(lags, workers=3)
     i, j = np.indices((b, b))
     for k in np.ndindex(size[1:]):
         column = lags[(slice(None), *k)]
         T = np.where(i >= j, column[abs(i - j)], np.conj(column[abs(i - j)]))
         np.testing.assert_allclose(first[(slice(None), *k)], np.linalg.inv(T)[:, 0], atol=1e-13)
-        assert logdet[k] == pytest.approx(np.linalg.slogdet(T)[1], abs=1e-13)
 
 
 def test_several_threads_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

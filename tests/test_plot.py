@@ -22,6 +22,15 @@ def selection() -> Selection:
     return found
 
 
+@pytest.fixture(scope="module")
+def solved() -> Selection:
+    blur = psf.disk(3)
+    blurred = simulate.add_noise(simulate.blur(data.camera()[:128, :150] / 255, blur), noise_std=0.01, rng=0)
+    found = restore(blurred, blur, effort="accurate").selection
+    assert found is not None
+    return found
+
+
 @pytest.fixture(autouse=True)
 def _settings_untouched() -> Iterator[None]:
     before = dict(mpl.rcParams)
@@ -51,12 +60,26 @@ def test_l_curve_labels_decades_away_from_the_marks(selection: Selection) -> Non
     assert all(np.abs(marked - decade).min() >= 0.5 for decade in labelled)
 
 
+def test_l_curve_says_what_is_approximate(selection: Selection, solved: Selection) -> None:
+    assert not any("solved" in str(line.get_label()) for line in plot.l_curve(selection).lines)
+    assert solved.approximate is not None
+    lines = {str(line.get_label()): line for line in plot.l_curve(solved).lines}
+    assert lines["approximate between the solved points"].get_xdata().size == solved.approximate.lams.size
+    np.testing.assert_array_equal(lines["solved"].get_xdata(), np.sqrt(solved.residual))
+    np.testing.assert_array_equal(lines["solved"].get_ydata(), np.sqrt(solved.seminorm))
+    assert lines["solved"].get_marker() == "o"
+    used = next(line for label, line in lines.items() if label.startswith("used"))
+    assert np.sqrt(solved.residual[0]) < used.get_xdata()[0] < np.sqrt(solved.residual[-1])
+
+
 def test_l_curve_draws_into_the_axes_given(selection: Selection) -> None:
     ax = plt.subplots()[1]
     assert plot.l_curve(selection, ax) is ax
 
 
-def test_every_rule_has_a_panel_with_its_choice(selection: Selection) -> None:
+@pytest.mark.parametrize("name", ["selection", "solved"])
+def test_every_rule_has_a_panel_with_its_choice(name: str, request: pytest.FixtureRequest) -> None:
+    selection = request.getfixturevalue(name)
     fig = plot.selection_curves(selection)
     assert len(fig.axes) == len(selection.criteria)
     for ax, rule in zip(fig.axes, selection.criteria, strict=True):

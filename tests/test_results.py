@@ -21,12 +21,17 @@ def selection(n: int = 5) -> Selection:
     )
 
 
+def solved() -> Selection:
+    """With `approximate`."""
+    return dataclasses.replace(selection(3), criterion="image-error", approximate=selection())
+
+
 FULL = Restoration(
     image=reference.image((4, 5), dtype=np.float32),
     psf=reference.psf((3, 2)),
     method="tikhonov",
     lam=0.1,
-    selection=selection(),
+    selection=solved(),
     noise_std=0.25,
     std=reference.image((4, 5), 3),
     converged=False,
@@ -162,7 +167,11 @@ def test_as_array_without_a_copy_where_it_needs_one() -> None:
 @pytest.mark.parametrize(
     ("record", "expected"),
     [
-        (FULL, "Restoration('tikhonov', shape=(4, 5), dtype=float32, lam=0.1 by gcv, noise_std=0.25, not converged)"),
+        (
+            FULL,
+            "Restoration('tikhonov', shape=(4, 5), dtype=float32, lam=0.1 by image-error, noise_std=0.25, "
+            "not converged)",
+        ),
         (SMALLEST, "Restoration('custom', shape=(2, 3), dtype=float64)"),
         (selection(), "Selection('gcv', lam=0.1, at the end of the range, 5 lambdas)"),
     ],

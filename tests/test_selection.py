@@ -10,7 +10,7 @@ import pytest
 import reference
 from reference import Array
 
-from lsdeblur import LambdaAtBoundaryWarning, ParameterChoiceError, Problem, Solution, psf, restore, selection
+from lsdeblur import LambdaAtBoundaryWarning, ParameterChoiceError, Problem, Solution, psf, restore, selection, spectrum
 from lsdeblur.boundary import BOUNDARIES
 from lsdeblur.selection import RULES, choose
 from lsdeblur.spectrum import Bins, Curves, Spectra, penalty_symbol, transfer_function
@@ -238,6 +238,64 @@ def test_auto_without_an_answer_says_so(energy: tuple[float, float], end: str) -
     assert chosen.at_boundary
     assert chosen.lam == curves.lams[-1 if end == "upper" else 0]
     assert "is the end of the range" in message
+
+
+def exact_curves(energy: Array | None = None) -> Curves:
+    """What an exact solution adds to the curves of `bins_of`: a periodic image is one; half-decade lambdas."""
+    C = np.abs(H) ** 2 + (lams := TRUE * np.logspace(-1, 1, 5)[:, np.newaxis, np.newaxis]) * P
+    q, weights = lams * P / C, spectrum.hermitian_weights(SHAPE)
+    bins = model_bins()
+    noise = np.sum(weights * np.abs(H) ** 2 / C**2 * q, axis=(1, 2))
+    with np.errstate(divide="ignore"):
+        power = SIGMA**2 * np.where(P > 0, 1 + np.abs(H) ** 2 / (TRUE * P), 0) if energy is None else energy
+    change = np.sum(weights * np.abs(H) ** 2 / C**2 * q**2 * power, axis=(1, 2))
+    return dataclasses.replace(bins.curves(lams.ravel()), change=change, noise_change=noise)
+
+
+def test_image_error_has_its_optimum_at_the_truth() -> None:
+    """Where the model holds it agrees with the other rules; apart from the line between samples half a decade apart."""
+    chosen, _ = selection.auto(exact_curves())
+    assert set(chosen.choices) >= {"evidence", "gcv", "image-error"}
+    assert chosen.choices["image-error"] == pytest.approx(TRUE, rel=0.05)
+    assert np.all(np.diff(chosen.criteria["image-error"]) > 0)
+
+
+@pytest.mark.parametrize("factor", [0.7, 1.0, 1.4])
+@pytest.mark.parametrize("coloured", [False, True])
+def test_auto_takes_the_largest_of_exact_curves(factor: float, coloured: bool) -> None:
+    curves = exact_curves()
+    assert curves.change is not None
+    curves = dataclasses.replace(curves, change=factor * curves.change, logdet=curves.logdet * 0.9)
+    chosen, message = selection.auto(curves, coloured=coloured)
+    rules = {"image-error", "gcv", "evidence"} if coloured else {"image-error", "gcv"}
+    assert chosen.lam == max(chosen.choices[rule] for rule in rules)
+    assert chosen.lam == chosen.choices[chosen.criterion]
+    assert message.startswith(f"lambda {chosen.lam:.3g} by {chosen.criterion}; ")
+
+
+@pytest.mark.parametrize(("factor", "side"), [(1e6, "is above"), (1e-6, "stays below")])
+def test_auto_without_an_image_error_takes_the_next_rules(factor: float, side: str) -> None:
+    curves = exact_curves()
+    assert curves.change is not None
+    curves = dataclasses.replace(curves, change=factor * curves.change)
+    chosen, _ = selection.auto(curves)
+    assert chosen.lam == max(chosen.choices[rule] for rule in ("evidence", "gcv"))
+    assert "image-error" not in chosen.choices
+    with pytest.raises(ParameterChoiceError, match=f"image-error: the image's change with lambda {side} the noise"):
+        selection._root(curves.lams, chosen.criteria["image-error"], "image-error")
+
+
+@pytest.mark.parametrize("rule", ["auto", "evidence", "gcv", "sure"])
+def test_more_lambdas_are_needed_where_the_answer_is_not_among_them(rule: str) -> None:
+    """Of the lambdas 0.1, 0.3 .. 10 times the truth the first, middle and last three."""
+    curves = exact_curves()
+    names = [f.name for f in dataclasses.fields(Curves) if isinstance(getattr(curves, f.name), np.ndarray)]
+
+    def needed(part: slice) -> int:
+        some = dataclasses.replace(curves, **{name: getattr(curves, name)[part] for name in names})
+        return selection.uphill(some, rule, noise_std=SIGMA)
+
+    assert [needed(slice(i, i + 3)) for i in (0, 1, 2)] == [1, 0, -1]
 
 
 def test_auto_falls_back_to_the_l_curve() -> None:
