@@ -46,16 +46,12 @@ class Band:
     ----------
     axis, width : int
         The band's axis, and the number of unknown pixels along it.
-    first : complex array (width, *half spectrum of the other axes)
-        First columns of the inverses of Q's Toeplitz matrices, one matrix per frequency along the band; by the formula
-        of Gohberg and Semencul they determine the inverses.
-    factors : pair of complex arrays
-        Transforms along the first axis of the triangular Toeplitz matrices in that formula.
+    factors : pair of complex arrays (2 width or so, *half spectrum of the other axes)
+        The inverses of Q's Toeplitz matrices, one matrix per frequency along the band, as `toeplitz_factors`.
     """
 
     axis: int
     width: int
-    first: Array
     factors: tuple[Array, Array]
 
     @classmethod
@@ -64,7 +60,7 @@ class Band:
     ) -> Band:
         """From the symbol Q on the half spectrum; computed in float64 and kept in the complex `dtype`."""
         first = levinson(band_lags(Q, grid, axis, width), workers=workers).astype(dtype)
-        return cls(axis, width, first, triangular(first, workers))
+        return cls(axis, width, toeplitz_factors(first, workers))
 
     def part(self, a: Array) -> Array:
         """The band of an array (*grid), its axis first, as a view."""
@@ -73,7 +69,7 @@ class Band:
     def solve(self, part: Array, workers: int | None) -> Array:
         """The band's inverse applied to a part of an array that lies on it."""
         V = _fft.rfftn(part, part.ndim - 1, workers)
-        return _fft.irfftn(inverse_times(self.first, self.factors, V, workers), part.shape[1:], workers)
+        return _fft.irfftn(inverse_times(self.factors, V, workers), part.shape[1:], workers)
 
     def add(self, a: Array, part: Array) -> None:
         """Add `part` to an array (*grid) on the band."""
@@ -93,33 +89,30 @@ def band_lags(Q: Array, grid: Sequence[int], axis: int, width: int) -> Array:
         Q = Q[(..., slice(grid[-2] // 2 + 1), slice(None))]
     rows = np.moveaxis(Q, axis, 0).astype(np.float64)
     lags = np.conj(_fft.rfft(rows)) / grid[axis]
-    beyond = np.conj(
-        lags[(grid[axis] - 1) // 2 : 0 : -1]
-    )  # lag -d of the periodic kernel, for bands over half the grid
+    beyond = np.conj(lags[(grid[axis] - 1) // 2 : 0 : -1])  # lag -d of the periodic kernel, for the widest bands
     return np.concatenate([lags, beyond])[:width] if width > len(lags) else lags[:width]
 
 
-def triangular(first: Array, workers: int | None = None) -> tuple[Array, Array]:
-    """Transforms of the columns of L(x) and L(y) in `inverse_times`."""
-    n = _fft.good_size(2 * len(first) - 1)
-    return _fft.fft(first, n, workers), _fft.fft(_shifted(first), n, workers)
-
-
-def inverse_times(first: Array, factors: tuple[Array, Array], v: Array, workers: int | None = None) -> Array:
-    """``T^-1 v`` along axis 0, for the Toeplitz matrices whose inverses' first columns are `first` (b, ...).
+def toeplitz_factors(first: Array, workers: int | None = None) -> tuple[Array, Array]:
+    """Hermitian Toeplitz matrices T given by their inverses' first columns (b, ...), factored for `inverse_times`.
 
     ``T^-1 = (L(x) L(x)^H - L(y) L(y)^H) / x[0]`` with lower triangular Toeplitz matrices L of x = first and of
-    y = (0, conj x[b-1], ..., conj x[1]). Source: Gohberg & Semencul (1972), Mat. Issled. 7, 201-223.
+    y = (0, conj x[b-1], ..., conj x[1]). Transforms of x and y, divided by the root of x[0], stand for them.
+    Source: Gohberg & Semencul (1972), Mat. Issled. 7, 201-223.
     """
-    b, n = len(first), len(factors[0])
+    n = _fft.good_size(2 * len(first) - 1)
+    x = first / np.sqrt(first[:1].real)
+    y = np.concatenate([np.zeros_like(x[:1]), np.conj(x[:0:-1])])
+    return _fft.fft(x, n, workers), _fft.fft(y, n, workers)
+
+
+def inverse_times(factors: tuple[Array, Array], v: Array, workers: int | None = None) -> Array:
+    """``T^-1 v`` along axis 0."""
+    b, n = len(v), len(factors[0])
     V = _fft.fft(v, n, workers)
     plus, minus = (L * _fft.fft(_fft.ifft(np.conj(L) * V, workers)[:b], n, workers) for L in factors)
     plus -= minus
-    return _fft.ifft(plus, workers)[:b] / first[:1].real
-
-
-def _shifted(x: Array) -> Array:
-    return np.concatenate([np.zeros_like(x[:1]), np.conj(x[:0:-1])])
+    return _fft.ifft(plus, workers)[:b]
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -258,7 +251,7 @@ class System:
         """The same unknowns for another symbol, preconditioned by this one's inverses.
 
         Q grows with lambda, at most in proportion to it: a lambda c times as large or small multiplies the condition
-        number by c at most. Not for determinants and traces, which are those of the inverses.
+        number by c at most.
         """
         return replace(self, Q=Q)
 
