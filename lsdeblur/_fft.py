@@ -160,10 +160,9 @@ class FFTW:
         self, direction: str, source: Array, target: Array, axes: tuple[int, ...], threads: int
     ) -> tuple[Any, tuple[Array, Array]]:
         """A plan for arrays like these, and blank ones for it to rest on; measuring destroys what it is done on."""
-        make = _lookalike if self._effort == "FFTW_ESTIMATE" else _scratch
-        first = make(source)
-        arrays = first, first if source is target else make(target)
-        flags = [self._effort] + ["FFTW_DESTROY_INPUT"] * (source.dtype.kind > target.dtype.kind)
+        first = _scratch(source)
+        arrays = first, first if source is target else _scratch(target)
+        flags = [self._effort] + ["FFTW_DESTROY_INPUT"] * (target.dtype.kind == "f")
         plan = self._library.FFTW(*arrays, axes=axes, direction="FFTW_" + direction, flags=flags, threads=threads)
         first = _lookalike(source)
         return plan, (first, first if source is target else _lookalike(target))
@@ -181,7 +180,7 @@ def _scratch(array: Array) -> Array:
 
 
 def _lookalike(array: Array) -> Array:
-    """The same, but all in the place of one value: not to be read or written. Estimating a plan touches no data."""
+    """The same, but all in the place of one value: for a plan to rest on, not to be read or written."""
     return np.lib.stride_tricks.as_strided(_aligned_like(array, array.itemsize), array.shape, array.strides)
 
 

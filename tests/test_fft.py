@@ -61,6 +61,20 @@ def test_real_transforms(
     np.testing.assert_array_equal(backend.irfftn(Y, shape, threads, True), back)
 
 
+@pytest.mark.parametrize("shape", [(378, 578), (60, 242), (51, 286), (344, 338), (240, 240), (2, 2, 242)])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_inputs_are_kept_whatever_their_factors(backend: _fft.Backend, shape: tuple[int, ...], dtype: type) -> None:
+    """FFTW works in its input, where it may, for lengths with large prime factors only."""
+    x = data(shape, dtype)
+    before = x.copy()
+    Y = backend.rfftn(x, len(shape), 1)
+    kept = Y.copy()
+    back = backend.irfftn(Y, shape, 1, False)
+    np.testing.assert_array_equal(x, before)
+    np.testing.assert_array_equal(Y, kept)
+    np.testing.assert_allclose(back, x, rtol=0, atol=20 * np.finfo(dtype).eps)
+
+
 @pytest.mark.parametrize(("length", "n"), [(5, 5), (5, 8), (4, 9), (1, 3)])
 @pytest.mark.parametrize("dtype", [np.complex64, np.complex128])
 def test_complex_transforms(backend: _fft.Backend, length: int, n: int, dtype: type) -> None:
