@@ -144,7 +144,7 @@ class FFTW:
     def _execute(self, direction: str, source: Array, target: Array, axes: tuple[int, ...], threads: int) -> None:
         """Transform contiguous arrays; a complex source is destroyed where the target is real."""
         plans: OrderedDict[Any, Any] = self._own.__dict__.setdefault("plans", OrderedDict())
-        layout = ((a.dtype, a.shape, a.ctypes.data % _ALIGNMENT) for a in (source, target))
+        layout = ((a.dtype, a.shape, a.strides, a.ctypes.data % _ALIGNMENT) for a in (source, target))
         key = (direction, source is target, axes, threads, *layout)
         if key not in plans:
             plans[key] = self._planned(direction, source, target, axes, threads)
@@ -176,7 +176,7 @@ def _contiguous(x: Array, overwrite: bool) -> Array:
 
 def _scratch(array: Array) -> Array:
     """An uninitialised array of the same form and alignment."""
-    return _aligned_like(array, array.nbytes).reshape(array.shape)
+    return np.lib.stride_tricks.as_strided(_aligned_like(array, array.nbytes), array.shape, array.strides)
 
 
 def _lookalike(array: Array) -> Array:
