@@ -89,8 +89,8 @@ class MKL:
             self._service.set_num_threads_local(previous)
 
     def rfftn(self, x: Array, ndim: int, threads: int) -> Array:
-        with self._on(threads) as library:
-            return library.rfftn(x, axes=tuple(range(-ndim, 0)))
+        with self._on(threads) as library:  # which keeps the order of the axes in memory
+            return library.rfftn(np.ascontiguousarray(x), axes=tuple(range(-ndim, 0)))
 
     def irfftn(self, spectrum: Array, shape: tuple[int, ...], threads: int, overwrite: bool) -> Array:
         with self._on(threads) as library:

@@ -31,32 +31,31 @@ _LARGEST = float(np.finfo(np.float32).max)
 
 def energy(Q: Array, Y: Array, weights: Array, *, squared: bool = False, workers: int | None = None) -> float:
     """``sum w Q |Y|^2``, or with Q^2, for half spectra Q (real) and Y (complex), and w for the last axis' columns."""
-    q, y, w = _rows(Q), _rows(Y), weights.astype(Q.dtype)
+    q, y, w = _rows(Q), _rows(Y), weights.astype(np.float64)
     return math.fsum(_by_rows(_energy_loop, _energy_numpy, q, workers, q, y, w, squared))
 
 
 def _energy_numpy(start: int, stop: int, Q: Array, Y: Array, weights: Array, squared: bool) -> float:
     total = 0.0
     for rows in _blocks(start, stop, Q.shape[1]):
-        q, y = Q[rows], Y[rows]
-        total += float(np.sum((y.real**2 + y.imag**2) * (q * q if squared else q) * weights, dtype=np.float64))
+        q = np.square(Q[rows], dtype=np.float64) if squared else Q[rows]
+        total += float(np.sum(_power(Y[rows]) * q * weights))
     return total
 
 
 def _energy_loop(start, stop, Q, Y, weights, squared):  # type: ignore[no-untyped-def]
     total = 0.0
     for i in range(start, stop):
-        row = Q.dtype.type(0)
         for j in range(Q.shape[1]):
-            q = Q[i, j] * Q[i, j] if squared else Q[i, j]
-            row += weights[j] * q * (Y[i, j].real ** 2 + Y[i, j].imag ** 2)
-        total += row
+            q = np.float64(Q[i, j])
+            power = np.float64(Y[i, j].real) ** 2 + np.float64(Y[i, j].imag) ** 2
+            total += weights[j] * (q * q if squared else q) * power
     return total
 
 
 def advance(Q: Array, Y: Array, P: Array, step: float, out: Array, *, workers: int | None = None) -> None:
     """``Y += step P`` and ``out = Q Y``, in place."""
-    q, y, p, o = _rows(Q), _rows(Y), _rows(P), _rows(out)
+    q, y, p, o = _rows(Q), _rows(Y, True), _rows(P), _rows(out, True)
     _by_rows(_advance_loop, _advance_numpy, q, workers, q, y, p, Q.dtype.type(step), o)
 
 
@@ -126,7 +125,7 @@ def _histogram_loop(start, stop, H, P, Y, weights, scale, shift, n):  # type: ig
 
 def restored(Y: Array, H: Array, P: Array, lam: float, *, workers: int | None = None) -> Array:
     """``conj(H) Y / (|H|^2 + lam P)``: Y, which is overwritten, times Tikhonov's gain."""
-    y, h, p = _rows(Y), _rows(H), _rows(P)
+    y, h, p = _rows(Y, True), _rows(H), _rows(P)
     _by_rows(_restored_loop, _restored_numpy, p, workers, y, h, p, P.dtype.type(lam))
     return Y
 
@@ -188,8 +187,9 @@ def _levinson_loop(start, stop, lags, first):  # type: ignore[no-untyped-def]
             a[j] /= error
 
 
-def _rows(a: Array) -> Array:
-    """A contiguous array as rows along its last axis: a view, so what is written there is written to it."""
+def _rows(a: Array, written: bool = False) -> Array:
+    """An array as rows along its last axis; to be `written` it must be contiguous, so that they are a view of it."""
+    assert a.flags.c_contiguous or not written
     return a.reshape(-1, a.shape[-1])
 
 

@@ -35,6 +35,7 @@ Array = npt.NDArray[Any]
 _DENSE = 2000  # pixels of a region inverted as one, by a dense factor: 16 MB in float32, some 0.1 s
 _PANEL = 256  # columns of such a factor that are computed together
 _PROBED = 1 << 16  # pixels that the probes for the degrees of freedom have together, at least
+_PROBES = 64  # but no more probes than these
 _TILE = 256  # pixels of the tiles that larger regions are cut into: a millisecond for each form
 
 
@@ -270,10 +271,8 @@ class System:
             residuals = [-piece.part(full) for piece in pieces]
             del full
             steps = [piece.solve(r, self.workers) for piece, r in zip(pieces, residuals, strict=True)]
-            previous, rz = (
-                rz,
-                sum(float(np.sum(r * z, dtype=np.float64)) for r, z in zip(residuals, steps, strict=True)),
-            )
+            products = [np.multiply(r, z, dtype=np.float64).sum() for r, z in zip(residuals, steps, strict=True)]
+            previous, rz = rz, float(sum(products))
             p *= rz / previous if n_iter > 1 else 0.0
             for piece, z in zip(pieces, steps, strict=True):
                 piece.add(p, z)
@@ -295,24 +294,28 @@ class System:
         For random signs v, ``<v, X S v>`` has that mean (Hutchinson). S v is Q times v's extension. With zeros for the
         unknown pixels in its place the mean is ``n mean(X Q)``, known, and the fluctuations are nearly the same: only
         the difference is left to chance. The probes are the same at every call, so their error varies as smoothly with
-        lambda as the traces do; for X = 1 it is a few parts in a thousand at the most. Each probe costs one solution.
+        lambda as the traces do; for X = 1 it is a few parts in a thousand of 65536 pixels or more. Each probe costs one
+        solution. Of up to 64 pixels each is probed on its own, which is exact.
         Source: Hutchinson (1990), doi:10.1080/03610919008812866; for GCV Girard (1989), doi:10.1007/BF01395775.
         """
         rng, n = np.random.default_rng(0), int(np.count_nonzero(seen))
-        n_probes = -(-_PROBED // n)
+        n_probes = min(-(-_PROBED // n), _PROBES)
+        signs: Array = np.eye(n) if n <= n_probes else rng.choice([-1.0, 1.0], (n_probes, n))
+        share = 1.0 if n <= n_probes else 1 / n_probes
         XQ = [X * self.Q for X in symbols]
         traces = n * np.array([self._sum(x) for x in XQ])
-        for _ in range(n_probes):
+        for values in signs:
             probe = np.zeros(self.grid, self.Q.dtype)
-            crop(probe, self.shape)[seen] = rng.choice([-1.0, 1.0], n)
+            crop(probe, self.shape)[seen] = values
             E = _fft.rfftn(probe, len(self.grid), self.workers)
             gained = (np.conj(E) * (self.solve(E.copy()).spectrum - E)).real
-            traces += [self._sum(x * gained) / n_probes for x in XQ]
+            traces += [self._sum(x * gained) * share for x in XQ]
         return traces
 
     def energies(self, x: Extension, symbols: Sequence[Array]) -> Array:
         """``<S g, X S g>`` for symbols X, of the data g that were extended to x."""
-        power = (x.spectrum.real**2 + x.spectrum.imag**2) * self.Q**2
+        Z = x.spectrum.astype(np.complex128) * self.Q
+        power = Z.real**2 + Z.imag**2
         return np.array([self._sum(X * power) for X in symbols])
 
     def _energy(self, Y: Array, *, squared: bool = False) -> float:

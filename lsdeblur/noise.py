@@ -28,6 +28,7 @@ _GAIN = 0.03  # log-likelihood a frequency that a width must gain then: of white
 _FLOOR_GAIN = 0.03  # and a floor besides: with one, white noise on a page of text gains up to 0.053
 _HARD_GAIN = 0.15  # and where noise rules nowhere: white noise on a page of text gains up to 0.117
 _EVIDENCE = 100.0  # and in all: on small frames white noise reaches some 50
+_FAINT = 1e-4  # of the image's standard deviation: weaker noise is lost among what the model of the scene misses
 _SAMPLES = 6000  # frequencies looked at
 _ENOUGH = 200  # erased frequencies needed: the median of so many is known to 10 %
 
@@ -98,7 +99,8 @@ def find_colour(image: npt.NDArray[Any], H: npt.NDArray[Any], P: npt.NDArray[Any
     frequencies; W is what the window makes of a spectrum (`_leaked`). A colour must gain 100 in log-likelihood over
     white noise to be believed, and 0.03 a frequency, or up to 0.15 where white noise would rule less than a fifth of
     them: where the scene hides the noise (a mild blur, little noise), its colour is unknown, and 0 is returned. A floor
-    must gain 0.03 more. The scene's power is taken to be S / P; text, which has another, set these thresholds.
+    must gain 0.03 more. Noise below 1e-4 of the image's standard deviation passes for white. The scene's power is taken
+    to be S / P; text, which has another, set these thresholds.
 
     Parameters
     ----------
@@ -132,6 +134,8 @@ def find_colour(image: npt.NDArray[Any], H: npt.NDArray[Any], P: npt.NDArray[Any
     s = np.concatenate([scene[c % len(H)] for c in range(len(image))])
     scale = float(np.abs(H).max()) ** 2 / float(P.mean(dtype=np.float64))
     white, lam = _whittle(s, E, share, scale)
+    if share @ (lam / (s + lam) * E) < _FAINT**2 * float(image.var(dtype=np.float64)) * math.prod(grid):
+        return 0.0, FLOOR
     hidden = max(0.0, 1 - float(share @ (lam / (s + lam))) / _SEEN)
     values = np.empty((len(_FLOORS), len(_WIDTHS)))
     for i, j in np.ndindex(values.shape):

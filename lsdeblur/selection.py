@@ -51,12 +51,12 @@ from lsdeblur._validate import check_choice, check_positive
 from lsdeblur.errors import ParameterChoiceError
 from lsdeblur.spectrum import Bins, Curves
 
-__all__ = ["AUTO_CHAIN", "NEED_NOISE", "RULES", "auto", "choose", "least_error", "select"]
+__all__ = ["AUTO", "NEED_NOISE", "RULES", "auto", "choose", "least_error", "select"]
 
 Array = npt.NDArray[np.float64]
 
-#: what lam="auto" takes: of the first group that has an answer, the largest (benchmarks/selection.py shows why)
-AUTO_CHAIN = (("evidence", "gcv"), ("l-curve",))
+#: the rules of which lam="auto" takes the larger answer (benchmarks/selection.py shows why)
+AUTO = ("evidence", "gcv")
 #: rules that need the noise level
 NEED_NOISE = ("discrepancy", "sure")
 
@@ -94,7 +94,10 @@ def _image_error(c: Curves, noise_std: float, safety: float) -> Array:
     x = np.log(c.lams)
     at = math.log(_minimum(c.lams, _gcv(c, noise_std, safety), "gcv"))
     variance = np.interp(at, x, np.log(c.residual / (c.n_obs - c.dof)))
-    return np.log(c.change / c.noise_change) - variance
+    values = np.log(c.change / c.noise_change) - variance
+    if not np.all(np.isfinite(values)):  # a trace by probes, or the noise, is lost in rounding
+        raise ParameterChoiceError("image-error is not defined for these data: no noise can be seen; use another rule")
+    return values
 
 
 #: rule -> its criterion, a function of curves, noise_std and safety
@@ -150,14 +153,14 @@ def auto(
     The larger of what evidence and GCV choose: both err towards too little smoothing where their assumptions fail, and
     that costs more than too much. From exact solutions the larger of GCV's and that of the image error, and with
     `coloured` noise, whose spectrum is never quite known, not less than that of evidence, for which the frequencies
-    count least that the noise rules. If neither has an answer, the L-curve. If none has, the data do not
-    determine lambda: they prefer ever smaller (no noise to be seen) or ever larger ones, and the end of the range
-    is used, and `at_boundary` says so. Where nothing varies, any lambda gives the same image.
+    count least that the noise rules. If neither has an answer, the data prefer ever smaller lambdas (no noise can be
+    seen) or ever larger ones (nothing else can): the end of the range is used, and `at_boundary` says so. The L-curve's
+    corner would be a false one there. Where nothing varies, any lambda gives the same image.
     """
     criteria, choices, failures = _evaluate(curves, noise_std, safety)
     without: list[str] = []
     exact = ("image-error", "gcv", "evidence") if coloured else ("image-error", "gcv")
-    for group in (exact, *AUTO_CHAIN) if "image-error" in choices else AUTO_CHAIN:
+    for group in (exact, AUTO) if "image-error" in choices else (AUTO,):
         answers = {rule: choices[rule] for rule in group if rule in choices}
         without += [failures[rule] for rule in group if rule in failures]
         if answers:
@@ -165,19 +168,24 @@ def auto(
             others = [f"{name}: {lam:.3g}" for name, lam in answers.items() if name != rule]
             message = "; ".join([f"lambda {choices[rule]:.3g} by {rule}", *others, *without])
             return _selection(curves, rule, choices[rule], criteria, choices), message
-    rule = "evidence"
+    rule = AUTO[0]
     if not np.all(np.isfinite(criteria[rule])):
         message = "the image does not vary: every lambda gives the same result"
         return _selection(curves, rule, float(curves.lams[-1]), criteria, choices), message
     lam = float(curves.lams[int(np.argmin(criteria[rule]))])
-    message = "; ".join([f"lambda {lam:.3g} is the end of the range", *failures.values()])
+    seen = "no noise" if lam == curves.lams[0] else "nothing but noise"
+    message = f"lambda {lam:.3g} is the end of the range: {' and '.join(AUTO)} see {seen}"
     return _selection(curves, rule, lam, criteria, choices, at_boundary=True), message
 
 
 def uphill(curves: Curves, rule: str, *, noise_std: float | None = None, safety: float = 1.0) -> int:
     """Which way a rule, or "auto", needs more lambdas: -1, 1, or 0 when its answer lies between those it has."""
     for name in ("gcv", "image-error") if rule == "auto" else (rule,):
-        values = (RULES | _EXACT)[name](curves, noise_std or 0.0, safety)
+        try:
+            with np.errstate(divide="ignore", invalid="ignore"):
+                values = (RULES | _EXACT)[name](curves, noise_std or 0.0, safety)
+        except ParameterChoiceError:
+            continue
         if name in _ROOTS:
             low, high = values[0] > 0, values[-1] <= 0
         else:

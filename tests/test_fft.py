@@ -104,6 +104,7 @@ def test_any_layout(backend: _fft.Backend) -> None:
     for x in (base[::2, 1:], base.T, base[::-1], misaligned, fixed, base[np.newaxis], layers):
         before = x.copy()
         Y = backend.rfftn(x, 2, 1)
+        assert Y.flags.c_contiguous
         np.testing.assert_allclose(Y, np.fft.rfft2(x), rtol=0, atol=1e-4)
         Y.flags.writeable = False
         np.testing.assert_allclose(backend.irfftn(Y, x.shape[-2:], 1, True), x, rtol=0, atol=1e-5)

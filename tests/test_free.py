@@ -352,6 +352,39 @@ def test_band_lags(grid: tuple[int, ...]) -> None:
             np.testing.assert_allclose(actual, expected[:width], rtol=0, atol=1e-11, err_msg=f"{axis} {width}")
 
 
+def test_a_plan_has_one_system(monkeypatch: pytest.MonkeyPatch) -> None:
+    made, make = [], free.System.of
+    monkeypatch.setattr(free.System, "of", lambda *args: made.append(1) or make(*args))
+    plan(reference.psf((3, 4)), (9, 8), lam=LAM)
+    assert len(made) == 1
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 7), (8, 8)])
+def test_traces_of_small_frames_are_exact(shape: Shape) -> None:
+    """Each pixel is a probe."""
+    h = reference.psf((1, 2) if shape[0] == 1 else (3, 2))
+    grid = grid_shape(shape, h.shape, "free")
+    K, P = observed_rows(h, shape, grid), reference.penalty_matrix("laplacian+gradient", grid)
+    system = free.System.of(symbol(grid, h), shape, grid)
+    found = system.probed_traces(np.ones(shape, bool), [np.ones_like(system.Q)])
+    expected = len(K) - np.trace(K @ np.linalg.solve(K.T @ K + LAM * P, K.T))
+    assert found[0] == pytest.approx(expected, rel=1e-3)
+
+
+@pytest.mark.parametrize("exponent", [-90, 90])
+@pytest.mark.parametrize("effort", ["fast", "accurate"])
+def test_units_of_the_image_do_not_matter(exponent: int, effort: str) -> None:
+    """Powers of two, down to what astronomers measure in W/m^2, in float32: every figure scales."""
+    h, unit = psf.motion(9, 20), 2.0**exponent
+    _, g = photograph(h, size=90)
+    g = g.astype(np.float32)
+    a, b = restore(g, h, effort=effort), restore(g * np.float32(unit), h, effort=effort)
+    assert (b.n_iter, b.converged) == (a.n_iter, a.converged)
+    assert b.lam == pytest.approx(a.lam, rel=1e-3)
+    assert b.noise_std == pytest.approx(a.noise_std * unit, rel=1e-3)
+    np.testing.assert_allclose(b.image / np.float32(unit), a.image, rtol=0, atol=1e-3)
+
+
 # What it is for.
 
 
