@@ -45,7 +45,8 @@ class Forward:
 class Stage:
     """A PSF on a periodic grid: what a direct method needs besides its gain.
 
-    `psf` (..., *psf_shape) has on the `grid` the transfer function `H` (..., *half grid); `shape` the frame's and `grid` the grid's spatial shape;
+    `psf` (..., *psf_shape) has the transfer function `H` (..., *half grid) on the grid;
+    `shape` the frame's and `grid` the grid's spatial shape;
     `spacing` the pixel pitch per axis, relative to the smallest; `tol` and `max_iter` are for a free boundary;
     `colour` (*half grid) is the noise's spectrum, None for white noise; `mask` (*shape) is True where the image was not
     measured.

@@ -93,10 +93,9 @@ def transfer_function(psf: npt.ArrayLike, grid: Sequence[int], *, workers: int |
         raise ValueError(f"psf has {h.ndim} axes, but the grid has {ndim}: they must be the same, or channels first")
     size = h.shape[-ndim:]
     check_fits(size, grid, "psf", "grid", "crop it, or choose a larger grid")
-    H = np.empty((*h.shape[:-ndim], *grid[:-1], grid[-1] // 2 + 1), np.result_type(h, np.complex64))
-    for channel in np.ndindex(h.shape[:-ndim]):
-        H[channel] = _transformed(h[channel], grid, workers)
-    return H
+    parts = [_transformed(part, grid, workers) for part in h.reshape(-1, *size)]
+    H = parts[0] if len(parts) == 1 else np.stack(parts)
+    return H.reshape(*h.shape[:-ndim], *grid[:-1], grid[-1] // 2 + 1)
 
 
 def _transformed(h: Array, grid: tuple[int, ...], workers: int | None) -> Array:
