@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import platform
+import random
+import statistics
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
@@ -80,6 +83,19 @@ def summary(losses: Sequence[float]) -> str:
     found = values[np.isfinite(values)]
     p90 = np.percentile(found, 90)
     return f"{np.median(found):8.2f}{found.mean():8.2f}{p90:8.2f}{found.max():8.2f}{values.size - found.size:11d}"
+
+
+def medians(runs: dict[str, Callable[[], None]], rounds: int) -> dict[str, float]:
+    """Seconds of each, taking turns."""
+    times: dict[str, list[float]] = {name: [] for name in runs}
+    names, shuffled = list(runs), random.Random(0)
+    for _ in range(rounds):
+        shuffled.shuffle(names)  # what runs before leaves threads spinning and memory in some state
+        for name in names:
+            start = time.perf_counter()
+            runs[name]()
+            times[name].append(time.perf_counter() - start)
+    return {name: statistics.median(values) for name, values in times.items()}
 
 
 def machine() -> str:

@@ -257,7 +257,7 @@ def fft_backend(name: str, *, measure: bool = False) -> Iterator[None]:
 
 
 def _fastest(dtype: np.dtype[Any], size: int, threads: int) -> tuple[str, int]:
-    """Backend and threads for images of `size` values, as measured by benchmarks/speed.py.
+    """Backend and threads for images of `size` values, as measured by benchmarks/transforms.py.
 
     FFTW gets one thread only: its threads spin while they wait for each other, and where other work keeps a processor
     busy that can cost ten times what they gain.

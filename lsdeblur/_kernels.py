@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from lsdeblur._validate import resolve_workers
 
-__all__ = ["SMALL", "advance", "energy", "histogram", "levinson", "restored"]
+__all__ = ["SMALL", "advance", "energy", "histogram", "levinson", "product", "restored"]
 
 Array = npt.NDArray[Any]
 
@@ -141,6 +141,23 @@ def _restored_loop(start, stop, Y, H, P, lam):  # type: ignore[no-untyped-def]
         for j in range(P.shape[1]):
             h = H[i, j]
             Y[i, j] *= h.conjugate() * (1 / (h.real**2 + h.imag**2 + lam * P[i, j]))
+
+
+def product(Y: Array, G: Array, *, workers: int | None = None) -> Array:
+    """``G Y``: Y, which is overwritten, times a gain of its shape."""
+    y, g = _rows(Y), _rows(G)
+    _by_rows(_product_loop, _product_numpy, g, workers, y, g)
+    return Y
+
+
+def _product_numpy(start: int, stop: int, Y: Array, G: Array) -> None:
+    Y[start:stop] *= G[start:stop]
+
+
+def _product_loop(start, stop, Y, G):  # type: ignore[no-untyped-def]
+    for i in range(start, stop):
+        for j in range(G.shape[1]):
+            Y[i, j] *= G[i, j]
 
 
 def levinson(lags: Array, *, workers: int | None = None) -> Array:

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lsdeblur import _fft, free
+from lsdeblur._kernels import product
 from lsdeblur._methods import Problem
 from lsdeblur._validate import as_float_array, check_positive, check_size
 from lsdeblur.boundary import crop, extend, fill, grid_shape
@@ -44,12 +45,14 @@ class Forward:
 class Stage:
     """A PSF on a periodic grid: what a direct method needs besides its gain.
 
-    `H` (..., *half grid) is the transfer function; `shape` the frame's and `grid` the grid's spatial shape;
+    `psf` (..., *psf_shape) has the transfer function `H` (..., *half grid) on the grid;
+    `shape` the frame's and `grid` the grid's spatial shape;
     `spacing` the pixel pitch per axis, relative to the smallest; `tol` and `max_iter` are for a free boundary;
     `colour` (*half grid) is the noise's spectrum, None for white noise; `mask` (*shape) is True where the image was not
     measured.
     """
 
+    psf: Array
     H: Array
     shape: tuple[int, ...]
     grid: tuple[int, ...]
@@ -77,12 +80,12 @@ class Stage:
         H = transfer_function(psf, grid, workers=workers)
         check_positive(tol, "tol")
         limit = check_size(max_iter, 1, "max_iter")[0]
-        return cls(H, tuple(shape), grid, boundary, spacing, workers, tol, limit)
+        return cls(psf, H, tuple(shape), grid, boundary, spacing, workers, tol, limit)
 
     def extend(self, image: Array) -> Array:
         """The image (..., *shape) on the grid; under a free boundary a first guess."""
         if self.mask is None:
-            return extend(image, self.grid, self.boundary, self.H, self.workers)
+            return extend(image, self.grid, self.boundary, self.psf, self.workers)
         unknown = np.ones(self.grid, bool)
         crop(unknown, self.shape)[...] = self.mask
         return fill(extend(image, self.grid, "zero"), unknown)
@@ -192,8 +195,7 @@ class Plan:
         Y = self.stage.transform(self.stage.extend(frame))
         if self.system is not None:
             Y = self.system.solve(Y, tol=self.stage.tol, max_iter=self.stage.max_iter).spectrum
-        Y *= self.gain
-        return self.stage.backward(Y)
+        return self.stage.backward(product(Y, self.gain, workers=self.stage.workers))
 
     def reach(self, tol: float = 1e-2) -> tuple[int, ...]:
         """Distance per axis, in pixels, beyond which the gain's impulse response never exceeds `tol` times its peak.

@@ -58,7 +58,7 @@ def grid_shape(shape: Sequence[int], psf_shape: Sequence[int], boundary: str) ->
 
 
 def extend(
-    image: Array, grid: Sequence[int], boundary: str, transfer: Array | None = None, workers: int | None = None
+    image: Array, grid: Sequence[int], boundary: str, psf: Array | None = None, workers: int | None = None
 ) -> Array:
     """The image on the periodic grid, its frame at the origin.
 
@@ -70,10 +70,10 @@ def extend(
         Spatial shape from `grid_shape`.
     boundary : str
         One of `BOUNDARIES`.
-    transfer : array (..., *half grid), optional
-        Transfer function of the PSF on the grid; needed by "taper".
+    psf : array (..., *psf_shape), optional
+        The PSF, of which the leading axes broadcast against those of the image; needed by "taper".
     workers : int or None
-        Threads for the two transforms of "taper".
+        Threads for the transforms of "taper".
 
     Returns
     -------
@@ -91,16 +91,21 @@ def extend(
         out = np.zeros((*image.shape[:first], *grid), image.dtype)
         crop(out, image.shape[first:])[...] = image
         return out
-    out = image
-    for axis, size in enumerate(grid, start=first):
-        out = _ramp(out, axis, size) if boundary in ("taper", "free") else _repeat(out, axis, size, boundary)
-    if boundary == "taper":
-        if transfer is None:
-            raise ValueError("boundary='taper' needs transfer=, the PSF's transfer function on the grid")
-        mean: tuple[Any, ...] = (..., *(slice(1) for _ in grid))
-        blur = transfer / transfer[mean]  # of a PSF that sums to 1: the data's own brightness stays
-        out = _fft.irfftn(blur * _fft.rfftn(out, len(grid), workers), tuple(grid), workers)
-        crop(out, image.shape[first:])[...] = image
+    if boundary in ("symmetric", "edge"):
+        for axis, size in enumerate(grid, start=first):
+            image = _repeat(image, axis, size, boundary)
+        return image
+    if boundary == "taper" and psf is None:
+        raise ValueError("boundary='taper' needs psf=, by which the ramp is blurred")
+    shape = image.shape[first:]
+    out = np.empty((*image.shape[:first], *grid), image.dtype)
+    crop(out, shape)[...] = image
+    for axis in range(len(grid)):
+        _bridge(out, shape, axis)
+    if boundary == "taper" and psf is not None:
+        gaps = [axis for axis, n in enumerate(shape) if grid[axis] > n]
+        for axis, gap in [(axis, _blurred(out, shape, axis, psf, workers)) for axis in gaps]:
+            np.moveaxis(out, axis - len(grid), 0)[shape[axis] :] = gap
     return out
 
 
@@ -121,11 +126,32 @@ def _repeat(image: Array, axis: int, size: int, boundary: str) -> Array:
     return np.take(image, np.concatenate([np.arange(n), index]), axis=axis)
 
 
-def _ramp(image: Array, axis: int, size: int) -> Array:
-    gap = size - image.shape[axis]
-    t = (np.arange(1, gap + 1) / (gap + 1)).astype(image.dtype).reshape(-1, *[1] * (image.ndim - 1 - axis))
-    first, last = image.take([0], axis=axis), image.take([-1], axis=axis)
-    return np.concatenate([image, last + t * (first - last)], axis=axis)
+def _bridge(out: Array, shape: Sequence[int], axis: int) -> None:
+    """Fill the gap of one spatial axis by a ramp, where `out` is known on the frame along this and later axes."""
+    known: tuple[Any, ...] = (..., *[slice(None)] * (axis + 1), *(slice(m) for m in shape[axis + 1 :]))
+    rows, n = np.moveaxis(out[known], axis - len(shape), 0), shape[axis]
+    gap = len(rows) - n
+    t = (np.arange(1, gap + 1) / (gap + 1)).astype(out.dtype).reshape(-1, *[1] * (rows.ndim - 1))
+    rows[n:] = rows[n - 1] + t * (rows[0] - rows[n - 1])
+
+
+def _blurred(data: Array, shape: Sequence[int], axis: int, psf: Array, workers: int | None) -> Array:
+    """The gap of one spatial axis, which comes first, of periodic data blurred by a PSF of sum 1.
+
+    It depends on a slab of ``gap + s - 1`` pixels along the axis, for a PSF of size s: a periodic convolution of the
+    slab is wrong in its first ``s - 1 - s // 2`` and last ``s // 2`` pixels only, which are not in the gap.
+    """
+    ndim, size, n = len(shape), psf.shape[-len(shape) :], shape[axis]
+    along, before = axis - ndim, size[axis] - 1 - size[axis] // 2
+    period = data.shape[along]
+    length = min(_fft.good_size(period - n + size[axis] - 1), period)
+    slab = data.take(np.arange(n - before, n - before + length) % period, axis=along)
+    grid, axes = slab.shape[-ndim:], tuple(range(-ndim, 0))
+    kernel = np.zeros((*psf.shape[:-ndim], *grid), data.dtype)
+    crop(kernel, size)[...] = psf / psf.sum(axis=axes, keepdims=True)
+    kernel = np.roll(kernel, [-(m // 2) for m in size], axes)
+    spectrum = _fft.rfftn(kernel, ndim, workers) * _fft.rfftn(slab, ndim, workers)
+    return np.moveaxis(_fft.irfftn(spectrum, grid, workers), along, 0)[before : before + period - n]
 
 
 def fill(data: Array, unknown: Array, sweeps: int = 16) -> Array:

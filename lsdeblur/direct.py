@@ -191,7 +191,7 @@ def tikhonov(
     if isinstance(noise_width, str):
         check_choice(noise_width, ("auto",), "noise_width")
         if isinstance(lam, str) and lam == "auto":
-            width, floor = _colour(problem, stage, penalty, tau)
+            width, floor = _colour(problem, stage, P, penalty, tau)
             rest = f", but for {floor:.0%} of its power" if floor > FLOOR else ""
             seen = f"; noise looks correlated over {width:.2g} pixels{rest}" if width else ""
     else:
@@ -339,15 +339,14 @@ def _bins(stage: Stage, P: Array, Y: Array) -> Bins:
     return Bins.pooled([Spectra(h, P, y, stage.grid, stage.workers).binned() for h, y in pairs])
 
 
-def _colour(problem: Problem, stage: Stage, penalty: Penalty, tau: float) -> tuple[float, float]:
+def _colour(problem: Problem, stage: Stage, P: Array, penalty: Penalty, tau: float) -> tuple[float, float]:
     """Width over which the noise is correlated, and its floor, from the middle of the image on a grid of its own.
 
     Filling holes by anything that is not a blurred scene would look like noise where H has its zeros.
     """
     image = problem.image
     if stage.mask is not None:
-        on_grid = stage.penalty(penalty, tau)
-        _, _, Y, systems = _choose(stage, on_grid, stage.transform(stage.extend(image)), "auto", None, 1.0)
+        _, _, Y, systems = _choose(stage, P, stage.transform(stage.extend(image)), "auto", None, 1.0)
         image = stage.backward(stage.settled(Y, systems, max_iter=20).spectrum)
     enough = round(_PIXELS ** (1 / len(stage.shape)))
     sizes = [min(n, max(enough, 4 * m)) for n, m in zip(stage.shape, problem.psf.shape[1:], strict=True)]
@@ -356,8 +355,9 @@ def _colour(problem: Problem, stage: Stage, penalty: Penalty, tau: float) -> tup
         *(slice((n - m) // 2, (n + m) // 2) for n, m in zip(stage.shape, sizes, strict=True)),
     )
     image = image[middle]
-    H = transfer_function(problem.psf, sizes, workers=stage.workers)
-    P = penalty_symbol(penalty, sizes, tau=tau, spacing=stage.spacing, dtype=stage.H.real.dtype)
+    same = tuple(sizes) == stage.grid
+    H = stage.H if same else transfer_function(problem.psf, sizes, workers=stage.workers)
+    P = P if same else penalty_symbol(penalty, sizes, tau=tau, spacing=stage.spacing, dtype=stage.H.real.dtype)
     return find_colour(image, H, P)
 
 

@@ -124,15 +124,16 @@ def find_colour(image: npt.NDArray[Any], H: npt.NDArray[Any], P: npt.NDArray[Any
         return np.broadcast_to(a, P.shape).ravel()[index].astype(np.float64)
 
     window = _hann(grid, image.dtype)
-    E = np.concatenate([sample(np.abs(_windowed(g, window))) ** 2 for g in image])
+    E = np.concatenate([_power(_windowed(g, window).ravel()[index].astype(np.complex128)) for g in image])
     if not E.sum() > 0:
         return 0.0, FLOOR
     r2 = np.tile(sum(sample(w**2) for w in frequencies(grid)), len(image))
     share = np.tile(sample(hermitian_weights(grid)), len(image))
     share /= share.sum()
-    scene = [_leaked(np.divide(np.abs(h) ** 2, P, out=np.zeros_like(P), where=P > 0), grid, index) for h in H]
+    A = _power(H)
+    scene = [_leaked(np.divide(a, P, out=np.zeros_like(P), where=P > 0), grid, index) for a in A]
     s = np.concatenate([scene[c % len(H)] for c in range(len(image))])
-    scale = float(np.abs(H).max()) ** 2 / float(P.mean(dtype=np.float64))
+    scale = float(A.max()) / float(P.mean(dtype=np.float64))
     white, lam = _whittle(s, E, share, scale)
     if share @ (lam / (s + lam) * E) < _FAINT**2 * float(image.var(dtype=np.float64)) * math.prod(grid):
         return 0.0, FLOOR
@@ -210,6 +211,11 @@ def _leaked(power: npt.NDArray[Any], grid: Sequence[int], index: npt.NDArray[Any
         mirrored = tuple(np.where(other, -k, k) % n for k, n in zip(beside, grid, strict=True))
         total += math.prod(2 / 3 if step == 0 else 1 / 6 for step in steps) * power[mirrored]
     return total
+
+
+def _power(spectrum: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """``|spectrum|^2``."""
+    return spectrum.real**2 + spectrum.imag**2
 
 
 def _erased_power(image: npt.NDArray[Any], psf: npt.NDArray[Any]) -> float:

@@ -93,10 +93,9 @@ def transfer_function(psf: npt.ArrayLike, grid: Sequence[int], *, workers: int |
         raise ValueError(f"psf has {h.ndim} axes, but the grid has {ndim}: they must be the same, or channels first")
     size = h.shape[-ndim:]
     check_fits(size, grid, "psf", "grid", "crop it, or choose a larger grid")
-    H = np.empty((*h.shape[:-ndim], *grid[:-1], grid[-1] // 2 + 1), np.result_type(h, np.complex64))
-    for channel in np.ndindex(h.shape[:-ndim]):
-        H[channel] = _transformed(h[channel], grid, workers)
-    return H
+    parts = [_transformed(part, grid, workers) for part in h.reshape(-1, *size)]
+    H = parts[0] if len(parts) == 1 else np.stack(parts)
+    return H.reshape(*h.shape[:-ndim], *grid[:-1], grid[-1] // 2 + 1)
 
 
 def _transformed(h: Array, grid: tuple[int, ...], workers: int | None) -> Array:
@@ -240,10 +239,14 @@ def penalty_symbol(
             raise ValueError("penalty is zero at every frequency: it penalises nothing; use a named one, or lam=0")
         return P
     check_choice(penalty, PENALTIES, "penalty")
-    L: Array = np.zeros((), dtype)
-    for w, d in zip(frequencies(grid), spacing or (1.0,) * len(grid), strict=True):
-        L = L + ((2 - 2 * np.cos(w)) / d**2).astype(dtype)
-    return PENALTIES[penalty](L, check_positive(tau, "tau"))
+    along = zip(frequencies(grid), spacing or (1.0,) * len(grid), strict=True)
+    first, *others = (((2 - 2 * np.cos(w)) / d**2).astype(dtype) for w, d in along)
+    rest = sum(others, np.zeros((1,) * len(grid), dtype))
+    P, tau = np.empty((*grid[:-1], grid[-1] // 2 + 1), dtype), check_positive(tau, "tau")
+    n = max(1, len(P) * _BLOCK // P.size)
+    for rows in (slice(i, i + n) for i in range(0, len(P), n)):
+        P[rows] = PENALTIES[penalty](first[rows] + rest, tau)
+    return P
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -272,7 +272,7 @@ OTHERS: list[tuple[Callable[[], Any], type[Exception], str]] = [
     (lambda: spectrum.transfer_function(H, (2, 9)), ValueError, r"psf \(3, 4\) is larger than the grid \(2, 9\)"),
     (lambda: spectrum.transfer_function(H[0], (9, 9)), ValueError, "psf .*axes"),
     (lambda: spectrum.power_spectrum(-1, (9, 9), "noise_power"), ValueError, "noise_power must be greater than 0"),
-    (lambda: boundary.extend(G, (40, 40), "taper"), ValueError, "boundary='taper' needs transfer="),
+    (lambda: boundary.extend(G, (40, 40), "taper"), ValueError, "boundary='taper' needs psf="),
     (lambda: boundary.extend(G, (40, 40), "reflect"), ValueError, "boundary must be one of"),
     (lambda: boundary.grid_shape((9, 9), (3, 3), "reflect"), ValueError, "boundary must be one of"),
     (lambda: _validate.check_same_shape(G, H, "a", "b"), ValueError, r"a has shape \(20, 23\) and b \(3, 4\); crop"),

@@ -75,6 +75,17 @@ def test_restored(shape: tuple[int, ...], dtype: type) -> None:
 
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("dtype", ROUNDING)
+@pytest.mark.usefixtures("body")
+def test_product(shape: tuple[int, ...], dtype: type) -> None:
+    _, Y, G, _ = case(shape, dtype)
+    expected = G * Y
+    actual = _kernels.product(Y, G, workers=3)
+    assert actual is Y
+    np.testing.assert_allclose(actual, expected, rtol=ROUNDING[dtype], atol=ROUNDING[dtype])
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("dtype", ROUNDING)
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.usefixtures("body")
 def test_histogram(shape: tuple[int, ...], dtype: type, channels: int) -> None:
