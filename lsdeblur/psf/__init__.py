@@ -19,11 +19,14 @@ Conventions:
 from lsdeblur.psf.measured import from_image, from_points
 from lsdeblur.psf.models import airy, box, delta, disk, gaussian, kolmogorov, moffat, motion, shake
 from lsdeblur.psf.operations import combine, trim
+from lsdeblur.psf.varying import PSFGrid, defocus_map, motion_field, rotation
 
 __all__ = [
+    "PSFGrid",
     "airy",
     "box",
     "combine",
+    "defocus_map",
     "delta",
     "disk",
     "from_image",
@@ -32,6 +35,8 @@ __all__ = [
     "kolmogorov",
     "moffat",
     "motion",
+    "motion_field",
+    "rotation",
     "shake",
     "trim",
 ]
