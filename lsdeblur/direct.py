@@ -172,7 +172,8 @@ def tikhonov(
     exact : bool
         For PSFs that vary over the frame (`psf.PSFGrid`): the least-squares solution, by conjugate gradients
         (`lsdeblur.spacevar`); False takes the tile-by-tile restoration from which they start. Lambda is chosen from the
-        spectra of the tiles; the noise is taken for white, and `effort` plays no role.
+        spectra of the tiles; the noise is taken for white, and `effort` plays no role. The gradients end at ten times
+        `tol`.
     tol : float > 0
         Under a free boundary, iterations end when one lowers the cost ``||h * f - g||^2 + lam <f, P f>`` by less than
         this part of it.

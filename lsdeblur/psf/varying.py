@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import reduce
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -164,16 +165,11 @@ class PSFGrid:
     def _regular(self, coordinates: Sequence[Array]) -> Iterator[tuple[int, Box]]:
         assert self.axes is not None
         hats = [_hats(x, at) for x, at in zip(coordinates, self.axes, strict=True)]
-        for k, index in enumerate(np.ndindex(*(len(h) for h in hats))):
-            first, parts = [], []
-            for hat, i in zip(hats, index, strict=True):
-                used = np.flatnonzero(hat[i])
-                if not used.size:
-                    break
-                first.append(int(used[0]))
-                parts.append(hat[i, used[0] : used[-1] + 1])
-            else:
-                yield k, (tuple(first), reduce(np.multiply.outer, parts))
+        used = [[(i, int(u[0]), w[u[0] : u[-1] + 1]) for i, w in enumerate(h) if len(u := np.flatnonzero(w))] for h in hats]
+        counts = tuple(map(len, self.axes))
+        for parts in product(*used):
+            index, first, weights = zip(*parts, strict=True)
+            yield int(np.ravel_multi_index(index, counts)), (first, reduce(np.multiply.outer, weights))
 
     def _scattered(self, coordinates: Sequence[Array]) -> Iterator[tuple[int, Box]]:
         from scipy.spatial import cKDTree
