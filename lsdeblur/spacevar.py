@@ -1,7 +1,8 @@
 """Spatially varying blur: the forward model, its adjoint, and the least-squares solution.
 
 A `psf.PSFGrid` spreads every point of the scene by the PSF of its place, ``A f = sum_k h_k * (w_k f)``, and the frame
-keeps the measured pixels, ``g = M A f + n``. Each convolution runs on the box where its weight is not zero. Two answers:
+keeps the measured pixels, ``g = M A f + n``. Each convolution runs on the box where its weight is not zero. There are
+two answers:
 
 * *Tile by tile*: where a weight is not zero, and somewhat beyond, the blur is taken for uniform, the tile is restored
   with a free boundary on all its sides (`lsdeblur.free`), and the tiles are added up with the weights.
@@ -24,8 +25,8 @@ from lsdeblur import _fft, filters, free, selection
 from lsdeblur._kernels import restored
 from lsdeblur._methods import Problem, Solution
 from lsdeblur._results import Selection
-from lsdeblur._validate import check_choice, check_non_negative, check_positive, check_size
-from lsdeblur.boundary import crop, extend, grid_shape
+from lsdeblur._validate import check_choice, check_positive, check_size
+from lsdeblur.boundary import extend, grid_shape
 from lsdeblur.errors import ConvergenceWarning
 from lsdeblur.noise import estimate_noise_std
 from lsdeblur.psf import PSFGrid
@@ -77,7 +78,7 @@ class Blur:
         return cls(H, weights, starts, tuple(shape), psf.size, grid, workers)
 
     def __call__(self, scene: Array) -> Array:
-        """``A f`` of a scene (*shape), on all pixels that it reaches: `size` - 1 more than the scene along every axis."""
+        """``A f`` of a scene (*shape), on all pixels that it reaches, `size` - 1 more than the scene an axis."""
         box, out = self.weights.shape[1:], np.zeros(self._reached, self.weights.dtype)
         spread = [b + s - 1 for b, s in zip(box, self.size, strict=True)]
         for part in self.batches():
@@ -184,7 +185,7 @@ class Tiles:
     ) -> tuple[Selection, str, list[list[Array]], list[free.System] | None]:
         """Lambda from the spectra of all tiles together, extended better by one iteration, as without tiles.
 
-        Returns the choice, a sentence about it, the tiles' spectra for every channel, and the tiles' systems if they serve.
+        Returns the choice, a sentence about it, the tiles' spectra for every channel, and their systems if they serve.
         """
         workers = self.blur.workers
         spectra = [[tile.spectrum(g, workers) for tile in self.tiles] for g in image]
@@ -217,7 +218,7 @@ class Tiles:
         return scene
 
     def preconditioner(self, lam: float) -> Callable[[Array], Array]:
-        """``sum_k v_k C_k (v_k r)``: in every tile the inverse of ``|H_k|^2 + lam P``, between the roots v of the weights.
+        """``sum_k v_k C_k (v_k r)``: the inverse of ``|H_k|^2 + lam P`` in every tile, between the roots v of the weights.
 
         Symmetric and positive. The tile's own end and the frame's are taken for no end at all.
         """
@@ -342,7 +343,7 @@ class Equations:
         left, smooth = self.left(image, scene), self.smooth(scene)
         J, rz = _dot(left, left) + _dot(scene, smooth), 1.0
         r = self.blur.adjoint(left) - smooth
-        p = np.zeros_like(r)
+        p, tol = np.zeros_like(r), max(tol, 0.1 * float(np.finfo(r.dtype).eps))  # below it rounding takes over
         for n_iter in range(1, max_iter + 1):
             z = inverse(r)
             previous, rz = rz, _dot(r, z)

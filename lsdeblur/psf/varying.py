@@ -36,14 +36,14 @@ class PSFGrid:
     """PSFs at several positions of a frame, interpolated between them: ``h_y = sum_k w_k(y) h_k``.
 
     ``h_y(x - y)`` is the light that the scene's point y sends to pixel x, so the blurred image is
-    ``g = sum_k h_k * (w_k f)``: every point is spread by the PSF of the place where it stands, and no light is lost. The
-    weights are positive, continuous and sum to 1 everywhere.
+    ``g = sum_k h_k * (w_k f)``: every point is spread by the PSF of the place where it stands, and no light is lost.
+    The weights are positive, continuous and sum to 1 everywhere.
 
     Parameters
     ----------
     psfs : array (n, *size), or sequence of n arrays
-        PSFs, each with its centre at pixel ``s // 2``. Arrays of different sizes are padded with zeros. They are used as
-        they are: their sums are the gains.
+        PSFs, each with its centre at pixel ``s // 2``. Arrays of different sizes are padded with zeros. They are used
+        as they are: their sums are the gains.
     positions : array (n, axes)
         Where they were measured, in pixels from the middle of the first pixel of the *blurred* frame, as (row, column).
         The positions may lie outside the frame.
@@ -66,7 +66,7 @@ class PSFGrid:
     ----------
     Nagy & O'Leary (1998), SIAM J. Sci. Comput. 19, 1063-1082, doi:10.1137/S106482759528507X (piecewise PSFs).
     Hirsch et al. (2010), CVPR, doi:10.1109/CVPR.2010.5540158, eq. (3) (windows before the convolution, as here).
-    Franke & Nielson (1980), Int. J. Numer. Meth. Eng. 15, 1691-1704, doi:10.1002/nme.1620151110 (local Shepard weights).
+    Franke & Nielson (1980), Int. J. Numer. Meth. Eng. 15, 1691-1704, doi:10.1002/nme.1620151110 (local weights).
 
     Examples
     --------
@@ -165,7 +165,9 @@ class PSFGrid:
     def _regular(self, coordinates: Sequence[Array]) -> Iterator[tuple[int, Box]]:
         assert self.axes is not None
         hats = [_hats(x, at) for x, at in zip(coordinates, self.axes, strict=True)]
-        used = [[(i, int(u[0]), w[u[0] : u[-1] + 1]) for i, w in enumerate(h) if len(u := np.flatnonzero(w))] for h in hats]
+        used = [
+            [(i, int(u[0]), w[u[0] : u[-1] + 1]) for i, w in enumerate(h) if len(u := np.flatnonzero(w))] for h in hats
+        ]
         counts = tuple(map(len, self.axes))
         for parts in product(*used):
             index, first, weights = zip(*parts, strict=True)
@@ -226,7 +228,9 @@ def motion_field(length_map: npt.ArrayLike, angle_map: npt.ArrayLike, *, tol: fl
     >>> psf.motion_field(np.full((60, 80), 9.0), np.linspace(0, 20, 80) * np.ones((60, 1)))
     PSFGrid(12 PSFs of 7 x 9 pixels, on a grid of 3 x 4)
     """
-    lengths, angles = (as_float_array(a, n, ndim=(2,)) for a, n in ((length_map, "length_map"), (angle_map, "angle_map")))
+    lengths, angles = (
+        as_float_array(a, n, ndim=(2,)) for a, n in ((length_map, "length_map"), (angle_map, "angle_map"))
+    )
     check_same_shape(lengths, angles, "length_map", "angle_map")
     if lengths.min() < 1:
         raise ValueError(f"length_map must be at least 1 pixel everywhere, not {lengths.min():g}: 1 is no blur")
@@ -351,7 +355,7 @@ def _difference(a: Array, b: Array) -> float:
     grid = tuple(max(64, *(2 * m for m in s)) for s in zip(a.shape, b.shape, strict=True))
     pair = _stacked([a, b])
     D = rfftn(np.pad(pair[0] - pair[1], [(0, n - s) for n, s in zip(grid, pair.shape[1:], strict=True)]), 2)
-    w2 = sum(w**2 for w in np.meshgrid(*half_frequencies(grid), indexing="ij", sparse=True))
+    w2 = np.sum([w**2 for w in np.meshgrid(*half_frequencies(grid), indexing="ij")], axis=0)
     w2[0, 0] = np.inf
     return float(np.sqrt(np.sum(np.abs(D) ** 2 / w2) / np.sum(1 / w2)))
 
