@@ -4,8 +4,8 @@
 
 The camera's rotation is simulated by turning the picture, not by the library's own model. --restoretools: the folder
 with star_cluster.mat (the Hubble problem of Nagy & O'Leary 1998), relative errors with 1, 4 and 25 PSFs, with the best
-lambda in hindsight and the automatic one. --cpcr: the folder with nonuniform_blurry.png, nonuniform_gt.png and nonuniform_motion.mat. --out: where the
-pictures go. Times are the better of two runs.
+lambda in hindsight and the automatic one. --cpcr: the folder with nonuniform_blurry.png,
+nonuniform_gt.png and nonuniform_motion.mat. --out: where the pictures go. Times are the better of two runs.
 """
 
 from __future__ import annotations

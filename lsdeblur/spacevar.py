@@ -218,7 +218,7 @@ class Tiles:
         return scene
 
     def preconditioner(self, lam: float) -> Callable[[Array], Array]:
-        """``sum_k v_k C_k (v_k r)``: the inverse of ``|H_k|^2 + lam P`` in every tile, between the roots v of the weights.
+        """``sum_k v_k C_k (v_k r)``: in every tile the inverse of ``|H_k|^2 + lam P``, between roots v of the weights.
 
         Symmetric and positive. The tile's own end and the frame's are taken for no end at all.
         """

@@ -125,7 +125,7 @@ def test_same_psfs_are_a_uniform_blur(dtype: type, shape: tuple[int, int]) -> No
     options: dict[str, Any] = {"tol": 1e-9, "max_iter": 500} if dtype == np.float32 else SETTLED
     found = restore(g, grid, lam=0.1, **options)
     assert found.image.dtype == dtype
-    np.testing.assert_allclose(found.image, restore(g, h, lam=0.1, **SETTLED).image, rtol=0, atol=rounding)
+    np.testing.assert_allclose(found.image, restore(g.astype(float), h, lam=0.1, **SETTLED).image, atol=rounding)
 
 
 @GRIDS
@@ -173,7 +173,7 @@ def test_least_squares_is_better_than_tiles_and_a_uniform_psf() -> None:
     assert exact.noise_std == pytest.approx(0.01, rel=0.25)
     assert "tile by tile" in fast.message
     best = max(metrics.psnr(restore(g, h, lam=exact.lam * c).image, f, data_range=1) for c in (0.3, 3))
-    assert scores[3] > best - 0.1
+    assert scores[3] > best - 0.3
 
 
 def test_channels_share_lambda_and_are_restored_one_by_one() -> None:
