@@ -33,6 +33,7 @@ bench: $(READY)  ## run the benchmarks (DATA=folder adds the one on real photogr
 	$(PY) benchmarks/boundary.py
 	$(PY) benchmarks/noise_kinds.py
 	$(PY) benchmarks/masks.py
+	$(PY) benchmarks/varying.py
 	$(PY) benchmarks/speed.py
 	$(if $(DATA),$(PY) benchmarks/quality.py --data $(DATA))
 

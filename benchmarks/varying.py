@@ -96,7 +96,7 @@ def stars(path: Path) -> None:
 def photograph(path: Path) -> dict:
     g, truth = (imread(path / f"nonuniform_{kind}.png") / 255 for kind in ("blurry", "gt"))
     lengths, angles = np.moveaxis(loadmat(path / "nonuniform_motion.mat")["mfmap"], -1, 0)
-    h = psf.motion_field(lengths, angles)
+    h = psf.motion_field(lengths, 90 - angles)  # theirs are counted from the vertical
     places = [h.at((i * (g.shape[0] - 1) / 4, j * (g.shape[1] - 1) / 4)) for i in (1, 2, 3) for j in (1, 2, 3)]
     print("photograph with a field of motion (PSNR of three channels)")
     return compare(g, truth, h, [*places, h.psfs.mean(axis=0)], channel_axis=-1)

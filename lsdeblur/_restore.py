@@ -79,8 +79,8 @@ def restore(
         Threads; None means all processors.
     **options
         The method's own (`lsdeblur.direct`): for "tikhonov" `lam`, `penalty`, `tau`, `noise_std`, `noise_width`,
-        `noise_floor`, `safety`, `effort`; for "wiener" `nsr`, `noise_power`, `signal_power`, `noise_std`, `safety`; for
-        "inverse" `threshold`; for all of them `tol` and `max_iter`.
+        `noise_floor`, `safety`, `effort`, `exact`; for "wiener" `nsr`, `noise_power`, `signal_power`, `noise_std`,
+        `safety`; for "inverse" `threshold`; for all of them `tol` and `max_iter`.
 
     Returns
     -------
