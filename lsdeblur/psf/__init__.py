@@ -2,8 +2,8 @@
 
 `PSFGrid` holds PSFs that vary over the frame; `motion_field`, `defocus_map` and `rotation` return one.
 
-Every other function returns a float64 array `h` that is non-negative and sums to 1. `h[n]` is the share of a point's light
-that falls on pixel `n` (a square of side 1) when the point lies in the middle of the centre pixel: models are
+Every other function returns a float64 array `h` that is non-negative and sums to 1. `h[n]` is the share of a point's
+light that falls on pixel `n` (a square of side 1) when the point lies in the middle of the centre pixel: models are
 *integrated over pixels*, not sampled. So a blur that shrinks to nothing becomes exactly `delta()`, and the transfer
 function is the optical one times the pixel's `sinc(f_row) sinc(f_col)`, folded at the sampling frequency
 (`sinc(x) = sin(pi x) / (pi x)`, frequencies `f` in cycles per pixel).
