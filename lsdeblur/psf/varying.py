@@ -226,7 +226,7 @@ def motion_field(length_map: npt.ArrayLike, angle_map: npt.ArrayLike, *, tol: fl
     >>> import numpy as np
     >>> from lsdeblur import psf
     >>> psf.motion_field(np.full((60, 80), 9.0), np.linspace(0, 20, 80) * np.ones((60, 1)))
-    PSFGrid(12 PSFs of 7 x 9 pixels, on a grid of 3 x 4)
+    PSFGrid(99 PSFs of 5 x 9 pixels, on a grid of 9 x 11)
     """
     lengths, angles = (
         as_float_array(a, n, ndim=(2,)) for a, n in ((length_map, "length_map"), (angle_map, "angle_map"))
