@@ -16,6 +16,7 @@
 `noise`         the noise's level and colour
 `filters`       the gains
 `free`          the solver of free boundaries
+`spacevar`      blur that varies over the frame: its model and its solver
 `direct`        inverse, Wiener and Tikhonov with their options
 `metrics`       PSNR, SSIM, NMSE, ISNR
 `plot`          L-curves, comparisons, PSFs (loads matplotlib)
@@ -50,6 +51,7 @@ _MODULES = (
     "psf",
     "selection",
     "simulate",
+    "spacevar",
     "spectrum",
 )
 

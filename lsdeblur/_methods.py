@@ -35,8 +35,8 @@ class Problem:
     ----------
     image : float32 or float64 array (channels, *spatial)
         The blurred image; one channel where the caller's image has no channel axis. Never modified.
-    psf : array (1 or channels, *psf_shape)
-        The PSF in the image's dtype, its centre at ``s // 2`` of every spatial axis.
+    psf : array (1 or channels, *psf_shape), or psf.PSFGrid
+        The PSF in the image's dtype, its centre at ``s // 2`` of every spatial axis; or PSFs that vary over the frame.
     boundary : str
         What is assumed outside the frame.
     spacing : tuple of float
@@ -48,7 +48,7 @@ class Problem:
     """
 
     image: npt.NDArray[np.floating[Any]]
-    psf: npt.NDArray[np.floating[Any]]
+    psf: Any
     boundary: str
     spacing: tuple[float, ...]
     workers: int | None = None

@@ -25,7 +25,7 @@ from lsdeblur._validate import (
 from lsdeblur._version import __version__
 from lsdeblur.boundary import BOUNDARIES
 from lsdeblur.errors import LambdaAtBoundaryWarning, LsdeblurWarning
-from lsdeblur.psf import trim
+from lsdeblur.psf import PSFGrid, trim
 
 if TYPE_CHECKING:
     from lsdeblur._stage import Plan
@@ -37,7 +37,7 @@ logger = logging.getLogger("lsdeblur")
 
 def restore(
     image: npt.ArrayLike,
-    psf: npt.ArrayLike | None = None,
+    psf: npt.ArrayLike | PSFGrid | None = None,
     *,
     method: str | Method = "tikhonov",
     boundary: str = "free",
@@ -56,10 +56,11 @@ def restore(
     ----------
     image : array, 2 or 3 spatial axes and optionally one of channels
         Blurred image of real numbers, in any scale. Never modified, rescaled or clipped.
-    psf : array
+    psf : array or psf.PSFGrid
         Point-spread function with as many axes as the image has spatial ones, its centre at pixel ``s // 2``,
         or one PSF per channel, channels first. It is used as it is: its sum is the gain of the instrument.
-        See `lsdeblur.psf` for generators and measured PSFs.
+        See `lsdeblur.psf` for generators and measured PSFs. A `psf.PSFGrid` varies over the frame; it needs the method
+        "tikhonov" and the free boundary, and serves all channels.
     method : str or callable
         "tikhonov", "wiener" or "inverse", or a callable ``(Problem, **options) -> Solution``.
     boundary : str
@@ -78,8 +79,8 @@ def restore(
         Threads; None means all processors.
     **options
         The method's own (`lsdeblur.direct`): for "tikhonov" `lam`, `penalty`, `tau`, `noise_std`, `noise_width`,
-        `noise_floor`, `safety`, `effort`; for "wiener" `nsr`, `noise_power`, `signal_power`, `noise_std`, `safety`; for
-        "inverse" `threshold`; for all of them `tol` and `max_iter`.
+        `noise_floor`, `safety`, `effort`, `exact`; for "wiener" `nsr`, `noise_power`, `signal_power`, `noise_std`,
+        `safety`; for "inverse" `threshold`; for all of them `tol` and `max_iter`.
 
     Returns
     -------
@@ -132,7 +133,7 @@ def restore(
         warnings.warn(f"{solution.message}; give a number if you know better", LambdaAtBoundaryWarning, stacklevel=2)
     return Restoration(
         image=channels_back(solution.image, channel_axis),
-        psf=np.array(psf),
+        psf=psf if isinstance(psf, PSFGrid) else np.array(psf),
         method=name,
         lam=solution.lam,
         selection=solution.selection,
@@ -208,6 +209,8 @@ def plan(
     from lsdeblur._stage import Stage  # methods are imported when they are used, also by restore()
     from lsdeblur.direct import make_plan
 
+    if isinstance(psf, PSFGrid):
+        raise TypeError("a plan needs a uniform PSF, not a PSFGrid: call restore(image, psf, lam=...) for each image")
     ndim = np.ndim(np.asarray(psf))
     sizes = check_size(shape, ndim, "shape")
     h = _checked_psf(psf, sizes, None)[0]
@@ -220,7 +223,7 @@ def plan(
 
 
 def _problem(
-    image: npt.ArrayLike, psf: npt.ArrayLike | None, method: str, boundary: str, channel_axis: int | None,
+    image: npt.ArrayLike, psf: npt.ArrayLike | PSFGrid | None, method: str, boundary: str, channel_axis: int | None,
     spacing: float | Sequence[float] | None,
     mask: npt.ArrayLike | None, workers: int | None,
 ) -> Problem:  # fmt: skip
@@ -237,7 +240,11 @@ def _problem(
     g = channels_first(image, channel_axis).view()
     g.flags.writeable = False  # it may be the caller's own array
     shape = g.shape[1:]
-    h = _checked_psf(psf, shape, None if channel_axis is None else len(g)).astype(g.dtype, copy=False)
+    h: Any = psf
+    if isinstance(psf, PSFGrid):
+        _check_grid(psf, shape)
+    else:
+        h = _checked_psf(psf, shape, None if channel_axis is None else len(g)).astype(g.dtype, copy=False)
     return Problem(g, h, boundary, check_spacing(spacing, len(shape)), _checked_workers(workers), hidden)
 
 
@@ -280,6 +287,16 @@ def _checked_psf(psf: npt.ArrayLike, shape: tuple[int, ...], channels: int | Non
             stacklevel=4,
         )
     return h
+
+
+def _check_grid(psf: PSFGrid, shape: tuple[int, ...]) -> None:
+    """ValueError for PSFs that do not belong to a frame of `shape`."""
+    if psf.ndim != len(shape):
+        raise ValueError(
+            f"psf varies along {psf.ndim} axes, but the image has {len(shape)} spatial ones; if it has a channel axis, "
+            "name it with channel_axis="
+        )
+    check_fits(psf.size, shape, "psf", "image", "crop the PSFs around their centres")
 
 
 def _checked_workers(workers: int | None) -> int | None:

@@ -7,7 +7,7 @@ import os
 import warnings
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any
 
 import numpy as np
@@ -83,8 +83,8 @@ class Restoration:
     ----------
     image : array
         The restored image, of the shape of the blurred one and in the working dtype.
-    psf : array or None
-        The PSF that was used.
+    psf : array, psf.PSFGrid or None
+        The PSF that was used. `load` gives a PSFGrid as the mapping of its fields: ``psf.PSFGrid(**result.psf)``.
     method : str
         The method's name.
     lam : float or None
@@ -112,7 +112,7 @@ class Restoration:
     """
 
     image: Array
-    psf: Array | None
+    psf: Any
     method: str
     lam: float | None = None
     selection: Selection | None = None
@@ -181,7 +181,7 @@ def _pack(value: Any, name: str, arrays: dict[str, Array], foreign: list[str]) -
 
     What is neither data nor text becomes text, and its name and text are added to `foreign`.
     """
-    if isinstance(value, Selection):
+    if is_dataclass(value) and not isinstance(value, type):  # a Selection or a PSFGrid
         value = {f.name: getattr(value, f.name) for f in fields(value)}
     if isinstance(value, np.ndarray):
         arrays[f"array{len(arrays)}"] = value

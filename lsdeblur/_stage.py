@@ -21,6 +21,7 @@ from lsdeblur._validate import as_float_array, check_positive, check_size
 from lsdeblur.boundary import crop, extend, fill, grid_shape
 from lsdeblur.errors import ConvergenceWarning
 from lsdeblur.noise import colour
+from lsdeblur.psf import PSFGrid
 from lsdeblur.spectrum import Penalty, penalty_symbol, transfer_function
 
 __all__ = ["Forward", "Plan", "Stage"]
@@ -67,6 +68,8 @@ class Stage:
     @classmethod
     def of(cls, problem: Problem, tol: float, max_iter: int) -> Stage:
         p = problem
+        if isinstance(p.psf, PSFGrid):
+            raise TypeError("a PSFGrid needs method='tikhonov': this one works with a uniform PSF, such as psf.at(...)")
         stage = cls.make(p.psf, p.shape, p.boundary, p.spacing, workers=p.workers, tol=tol, max_iter=max_iter)
         return replace(stage, mask=p.mask)
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lsdeblur import filters, free, selection
+from lsdeblur import filters, free, selection, spacevar
 from lsdeblur._kernels import restored
 from lsdeblur._methods import Problem, Solution, check_options
 from lsdeblur._results import Selection
@@ -18,6 +18,7 @@ from lsdeblur._stage import Forward, Plan, Stage
 from lsdeblur._validate import check_choice, check_non_negative, check_positive
 from lsdeblur.errors import ParameterChoiceError
 from lsdeblur.noise import FLOOR, estimate_noise_std, find_colour
+from lsdeblur.psf import PSFGrid
 from lsdeblur.spectrum import Bins, Curves, Penalty, Spectra, penalty_symbol, power_spectrum, transfer_function
 
 __all__ = ["inverse", "make_plan", "tikhonov", "wiener"]
@@ -135,6 +136,7 @@ def tikhonov(
     noise_width: float | str = "auto",
     noise_floor: float = FLOOR,
     effort: str = "fast",
+    exact: bool = True,
     tol: float = 3e-5,
     max_iter: int = 50,
 ) -> Solution:
@@ -167,6 +169,11 @@ def tikhonov(
         iteration. "accurate": from the exact curves, solved at three or more lambdas for the image and for random
         probes with a fixed seed, some three times the cost; "auto" then looks for the lambda with the least expected
         error of the image (`lsdeblur.selection`).
+    exact : bool
+        For PSFs that vary over the frame (`psf.PSFGrid`): the least-squares solution, by conjugate gradients
+        (`lsdeblur.spacevar`); False takes the tile-by-tile restoration from which they start. Lambda is chosen from the
+        spectra of the tiles; the noise is taken for white, and `effort` plays no role. The gradients end at ten times
+        `tol`.
     tol : float > 0
         Under a free boundary, iterations end when one lowers the cost ``||h * f - g||^2 + lam <f, P f>`` by less than
         this part of it.
@@ -184,10 +191,15 @@ def tikhonov(
     ParameterChoiceError
         The rule that was asked for has no answer.
     """
-    stage = Stage.of(problem, tol, max_iter)
     check_choice(effort, ("fast", "accurate"), "effort")
-    P = stage.penalty(penalty, tau)
     floor, width, seen = check_positive(noise_floor, "noise_floor"), 0.0, ""
+    if isinstance(problem.psf, PSFGrid):
+        if noise_width not in ("auto", 0):
+            raise ValueError(f"noise_width={noise_width!r} needs a uniform PSF: with a PSFGrid the noise must be white")
+        options: dict[str, Any] = {"lam": lam, "penalty": penalty, "tau": tau, "noise_std": noise_std, "safety": safety}
+        return spacevar.tikhonov(problem, **options, exact=exact, tol=tol, max_iter=max_iter)
+    stage = Stage.of(problem, tol, max_iter)
+    P = stage.penalty(penalty, tau)
     if isinstance(noise_width, str):
         check_choice(noise_width, ("auto",), "noise_width")
         if isinstance(lam, str) and lam == "auto":

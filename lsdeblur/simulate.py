@@ -18,6 +18,8 @@ from lsdeblur._validate import (
     check_fits,
     check_positive,
 )
+from lsdeblur.psf import PSFGrid
+from lsdeblur.spacevar import Blur
 from lsdeblur.spectrum import transfer_function
 
 __all__ = ["add_noise", "blur", "valid_part"]
@@ -29,7 +31,7 @@ _PAD_MODES = {"valid": None, "periodic": "wrap", "zero": "constant", "symmetric"
 
 
 def blur(
-    image: npt.ArrayLike, psf: npt.ArrayLike, *, boundary: str = "valid", channel_axis: int | None = None
+    image: npt.ArrayLike, psf: npt.ArrayLike | PSFGrid, *, boundary: str = "valid", channel_axis: int | None = None
 ) -> Array:
     """Convolve a scene with a PSF, ``g(x) = sum_y h(y) f(x - y)`` with y counted from the PSF's centre ``s // 2``.
 
@@ -37,8 +39,9 @@ def blur(
     ----------
     image : array, 2 or 3 spatial axes and optionally one of channels
         The sharp scene.
-    psf : array
-        As many axes as the image has spatial ones, or one PSF per channel, channels first.
+    psf : array or psf.PSFGrid
+        As many axes as the image has spatial ones, or one PSF per channel, channels first. A PSFGrid varies over the
+        frame, ``g = sum_k h_k * (w_k f)``; its positions count from the first pixel of the *result*.
     boundary : str
         "valid" (default) keeps only the pixels that depend on nothing outside the scene, as a camera's frame does:
         the result is smaller by the PSF's size less one, and `valid_part` cuts the scene to match. "periodic", "zero",
@@ -53,22 +56,34 @@ def blur(
     """
     check_choice(boundary, _PAD_MODES, "boundary")
     f, h = _scene_and_psf(image, psf, channel_axis)
-    h = h.astype(f.dtype, copy=False)
     if boundary == "valid":
         _check_valid(h, f)
     else:
         pads = [(s - 1 - s // 2, s // 2) for s in h.shape[1:]]
         f = np.pad(f, [(0, 0), *pads], mode=_PAD_MODES[boundary])  # type: ignore[call-overload]
-    full = f.shape[1:]
-    grid = tuple(_fft.good_size(n) for n in full)  # wrap-around stays out of the valid part
-    F = _fft.rfftn(np.pad(f, [(0, 0), *((0, n - m) for n, m in zip(grid, full, strict=True))]), len(grid))
-    g = _fft.irfftn(transfer_function(h, grid) * F, grid)[(slice(None), *_valid(full, h.shape[1:]))]
+    g = _varying(f, psf) if isinstance(psf, PSFGrid) else _uniform(f, h.astype(f.dtype, copy=False))
     if f.min() >= 0 and h.min() >= 0:
         g = np.maximum(g, 0)  # rounding must not make light negative
     return np.ascontiguousarray(channels_back(g, channel_axis))
 
 
-def valid_part(image: npt.ArrayLike, psf: npt.ArrayLike, *, channel_axis: int | None = None) -> Array:
+def _uniform(f: Array, h: Array) -> Array:
+    """Valid convolution of channels f with one PSF or one for each."""
+    full = f.shape[1:]
+    grid = tuple(_fft.good_size(n) for n in full)  # wrap-around stays out of the valid part
+    F = _fft.rfftn(np.pad(f, [(0, 0), *((0, n - m) for n, m in zip(grid, full, strict=True))]), len(grid))
+    return _fft.irfftn(transfer_function(h, grid) * F, grid)[(slice(None), *_valid(full, h.shape[1:]))]
+
+
+def _varying(f: Array, psf: PSFGrid) -> Array:
+    """The same for PSFs that vary over the frame."""
+    valid = _valid(f.shape[1:], psf.size)
+    origin, shape = [v.start for v in valid], [v.stop - v.start for v in valid]
+    spread = Blur.of(psf, f.shape[1:], origin, f.dtype)
+    return np.stack([spread(channel)[spread.frame(origin, shape)] for channel in f])
+
+
+def valid_part(image: npt.ArrayLike, psf: npt.ArrayLike | PSFGrid, *, channel_axis: int | None = None) -> Array:
     """The part of a scene that `blur` with ``boundary="valid"`` keeps: pixel by pixel what to compare with."""
     f, h = _scene_and_psf(image, psf, channel_axis)
     _check_valid(h, f)
@@ -123,8 +138,16 @@ def add_noise(
     return out
 
 
-def _scene_and_psf(image: npt.ArrayLike, psf: npt.ArrayLike, channel_axis: int | None) -> tuple[Array, Array]:
+def _scene_and_psf(image: npt.ArrayLike, psf: npt.ArrayLike | PSFGrid, channel_axis: int | None) -> tuple[Array, Array]:
+    """Channels first; of a PSFGrid one PSF for each position."""
     f = channels_first(image, channel_axis)
+    if isinstance(psf, PSFGrid):
+        if psf.ndim != f.ndim - 1:
+            raise ValueError(
+                f"psf varies along {psf.ndim} axes, but the image has {f.ndim - 1} spatial ones; name a channel axis "
+                "with channel_axis="
+            )
+        return f, psf.psfs
     return f, as_psf(psf, ndim=f.ndim - 1, channels=None if channel_axis is None else len(f))
 
 
