@@ -3,7 +3,7 @@
 PYTHON ?= python3
 PY     := .venv/bin/python
 READY  := .venv/.ready
-EXTRAS := test
+EXTRAS := test,dask
 
 export MPLBACKEND := Agg
 

@@ -65,7 +65,9 @@ def restore(
     Parameters
     ----------
     image : array, 2 or 3 spatial axes and optionally one of channels
-        Blurred image of real numbers, in any scale. Never modified, rescaled or clipped.
+        Blurred image of real numbers, in any scale. Never modified, rescaled or clipped. A memory map or Zarr array
+        is read tile by tile. For a Dask array the result's image is one, too: nothing is computed, lambda included,
+        before it is, and `lam` and `selection` of the result are None unless lambda is given.
     psf : array
         Point-spread function with as many axes as the image has spatial ones, its centre at pixel ``s // 2``,
         or one PSF per channel, channels first. It is used as it is: its sum is the gain of the instrument.
@@ -202,7 +204,7 @@ def _by_tiles(
     """Whether this call goes tile by tile: it asks for that, or "auto" finds a large image that allows it."""
     from lsdeblur._tiled import DIRECT, too_large
 
-    foreign = is_from(image, "zarr")
+    foreign = is_from(image, "zarr") or is_from(image, "dask.array")
     asked = [
         name
         for name, given in {
@@ -237,20 +239,27 @@ def _tiled_solution(
     spacing: float | Sequence[float] | None, workers: int | None, options: dict[str, Any], **tiling: Any,
 ) -> Solution:  # fmt: skip
     """The checked arguments handed on; the image is not read as a whole."""
+    from lsdeblur._dask import restore_lazily
     from lsdeblur._tiled import restore_tiled
 
     if psf is None:
         raise ValueError(_NO_PSF.format(name))
-    array = image if is_from(image, "zarr") else np.asanyarray(image)
+    lazy = is_from(image, "dask.array")
+    array = image if lazy or is_from(image, "zarr") else np.asanyarray(image)
     axes = len(array.shape) - (channel_axis is not None)
     if axes not in (2, 3) or 0 in array.shape:
         channels_first(np.empty(array.shape, np.float32), channel_axis)  # says why
     source = Source(array, None if channel_axis is None else channel_axis % len(array.shape))
     h = _checked_psf(psf, source.shape, None if channel_axis is None else source.channels)
-    return restore_tiled(
-        source, h.astype(source.dtype, copy=False), name, function, check_spacing(spacing, axes),
-        workers=_checked_workers(workers), options=options, **tiling,
-    )  # fmt: skip
+    common = (source, h.astype(source.dtype, copy=False), name, function, check_spacing(spacing, axes))
+    if not lazy:
+        return restore_tiled(*common, workers=_checked_workers(workers), options=options, **tiling)
+    if tiling["out"] is not None or tiling["callback"] is not None:
+        raise ValueError(
+            "out= and callback= are for images that are restored at once: a Dask array is restored when it is "
+            "computed; leave them out, and store the result (result.image.to_zarr(...))"
+        )
+    return restore_lazily(*common, tile=tiling["tile"], halo=tiling["halo"], options=options)
 
 
 def plan(

@@ -83,6 +83,13 @@ class Source:
         axis = self.channel_axis % len(self.array.shape)
         return (*window[:axis], slice(None), *window[axis:])
 
+    def layout_shape(self, spatial: Sequence[int]) -> tuple[int, ...]:
+        """`spatial` with the channels where the array has them."""
+        if self.channel_axis is None:
+            return tuple(spatial)
+        axis = self.channel_axis % len(self.array.shape)
+        return (*spatial[:axis], self.channels, *spatial[axis:])
+
     def layout(self, part: Array) -> Array:
         """Pixels (channels, *window) with their axes as in the array."""
         return part[0] if self.channel_axis is None else np.moveaxis(part, 0, self.channel_axis)
