@@ -34,6 +34,7 @@ bench: $(READY)  ## run the benchmarks (DATA=folder adds the one on real photogr
 	$(PY) benchmarks/noise_kinds.py
 	$(PY) benchmarks/masks.py
 	$(PY) benchmarks/speed.py
+	$(PY) benchmarks/large.py
 	$(if $(DATA),$(PY) benchmarks/quality.py --data $(DATA))
 
 clean:  ## remove caches, built files and demo-output/

@@ -2,8 +2,8 @@
 
     python benchmarks/large.py [--size 16384] [--folder DIR]
 
-"quality": images of 4096 x 4096 pixels by tiles and as a whole, lambda fixed: PSNR lost, largest difference, and the mean
-step of that difference across seams beside that elsewhere. "speed": MPix/s by tiles at 4096 against a whole image of
+"quality": images of 4096 x 4096 pixels by tiles and as a whole, lambda fixed: PSNR lost, largest difference, and the
+mean step of that difference across seams beside that elsewhere. "speed": MPix/s by tiles at 4096 against a whole image of
 2048 x 2048, free boundary, lambda fixed. "memory": a float32 image in a Zarr array, made tile by tile, restored into
 another in a fresh process; its peak of memory, above that of the process before.
 """
@@ -98,7 +98,7 @@ def memory(size: int, folder: Path) -> None:
 def make_zarr(size: int, folder: Path) -> None:
     import zarr
 
-    tile = blurred(2048 + 12, psf.gaussian(2.0).astype(np.float32), 0.01)[0][:2048, :2048]
+    tile = blurred(2048 + 64, psf.gaussian(2.0).astype(np.float32), 0.01)[0][:2048, :2048]
     image = zarr.create_array(folder / "in.zarr", shape=(size, size), dtype="f4", chunks=(1024, 1024), compressors=None)
     for i in range(0, size, 2048):
         for j in range(0, size, 2048):

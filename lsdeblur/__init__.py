@@ -16,6 +16,7 @@
 `noise`         the noise's level and colour
 `filters`       the gains
 `free`          the solver of free boundaries
+`tiling`        tiles with a halo, and any method applied by tiles
 `direct`        inverse, Wiener and Tikhonov with their options
 `metrics`       PSNR, SSIM, NMSE, ISNR
 `plot`          L-curves, comparisons, PSFs (loads matplotlib)
@@ -51,6 +52,7 @@ _MODULES = (
     "selection",
     "simulate",
     "spectrum",
+    "tiling",
 )
 
 __all__ = [  # noqa: PLE0604

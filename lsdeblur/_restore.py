@@ -127,7 +127,8 @@ def restore(
     -----
     A direct method costs one FFT and one inverse FFT of the padded image, one FFT for the PSF and, when lambda is
     chosen, one pass over the spectra and one inverse FFT for the noise level. "taper" takes two FFTs more; "free" a few
-    iterations of two, and one more such iteration and two passes when lambda is chosen. Memory: some ten images.
+    iterations of two, and one more such iteration and two passes when lambda is chosen. Memory: some ten images; by
+    tiles, some twelve windows (core and halo) for each thread.
 
     Examples
     --------
