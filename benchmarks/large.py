@@ -3,8 +3,8 @@
     python benchmarks/large.py [--size 16384] [--folder DIR]
 
 "quality": images of 4096 x 4096 pixels by tiles and as a whole, lambda fixed: PSNR lost, largest difference, and the
-mean step of that difference across seams beside that elsewhere. "speed": MPix/s by tiles at 4096 against a whole image of
-2048 x 2048, free boundary, lambda fixed. "memory": a float32 image in a Zarr array, made tile by tile, restored into
+mean step of that difference across a seam beside that elsewhere. "speed": MPix/s by tiles at 4096 against a whole image
+of 2048 x 2048, free boundary, lambda fixed. "memory": a float32 image in a Zarr array, made tile by tile, restored into
 another in a fresh process; its peak of memory, above that of the process before.
 """
 

@@ -217,7 +217,7 @@ def _by_tiles(
         if given
     ]
     obstacles = {
-        f"method {method!r}": method not in DIRECT,
+        f"method {method!r}": not isinstance(method, str) or method not in DIRECT,
         f"boundary={boundary!r}": boundary != "free",
         "mask=": mask is not None,
     }

@@ -249,6 +249,11 @@ def _begun(
     """Strength, halo and the tiles that are written: chosen now, or as the store remembers them."""
     if journal is None:
         return *_decided(source, tiling, method, options, halo), set()
+    if _fft.chosen_backend() == "fftw-measured":
+        raise ValueError(
+            "out= can be gone on with bit for bit, but plans that FFTW measures differ from run to run: use "
+            "fft_backend('fftw') without measure=True"
+        )
     call = _call(source, tiling, options, halo)
     record, done = journal.read()
     none = np.empty(0, source.dtype)

@@ -325,6 +325,13 @@ def test_other_arguments_are_refused(store: Store, change: dict[str, Any], match
     np.testing.assert_array_equal(store.open()[:], before)
 
 
+def test_measured_plans_are_refused(store: Store) -> None:
+    pytest.importorskip("pyfftw")
+    out = store.make((150, 170))
+    with fft_backend("fftw", measure=True), pytest.raises(ValueError, match="plans that FFTW measures differ"):
+        restore(blurred(), PSF, tile=50, out=out)
+
+
 def test_a_read_only_store(store: Store) -> None:
     store.make((150, 170))
     with pytest.raises(ValueError, match="out is read-only: open it with mode="):
