@@ -100,7 +100,8 @@ class Stage:
         if rest is None or not np.any(rest):
             self._check_determined()
             return ()
-        Q = np.broadcast_to(rest, (len(self.H), *rest.shape[-len(self.grid) :]))
+        half = rest.shape[-len(self.grid) :]
+        Q = np.broadcast_to(rest, (self.H.size // math.prod(half), *half))
         if near:
             return tuple(system.at(q) for system, q in zip(near, Q, strict=True))
         return tuple(free.System.of(q, self.shape, self.grid, self.workers, self.mask) for q in Q)
