@@ -3,7 +3,7 @@
 PYTHON ?= python3
 PY     := .venv/bin/python
 READY  := .venv/.ready
-EXTRAS := test
+EXTRAS := test,dask
 
 export MPLBACKEND := Agg
 
@@ -37,6 +37,7 @@ bench: $(READY)  ## run the benchmarks (DATA=folder adds the one on real photogr
 	$(PY) benchmarks/varying.py
 	$(PY) benchmarks/speed.py
 	$(PY) benchmarks/memory.py
+	$(PY) benchmarks/large.py
 	$(if $(DATA),$(PY) benchmarks/quality.py --data $(DATA))
 
 clean:  ## remove caches, built files and demo-output/

@@ -17,6 +17,7 @@
 `filters`       the gains
 `free`          the solver of free boundaries
 `spacevar`      blur that varies over the frame: its model and its solver
+`tiling`        tiles with a halo, and any method applied by tiles
 `direct`        inverse, Wiener and Tikhonov with their options
 `metrics`       PSNR, SSIM, NMSE, ISNR
 `plot`          L-curves, comparisons, PSFs (loads matplotlib)
@@ -53,6 +54,7 @@ _MODULES = (
     "simulate",
     "spacevar",
     "spectrum",
+    "tiling",
 )
 
 __all__ = [  # noqa: PLE0604

@@ -25,6 +25,7 @@ from lsdeblur._validate import check_choice, resolve_workers
 from lsdeblur.errors import MissingDependencyError
 
 __all__ = [
+    "chosen_backend",
     "fft",
     "fft_backend",
     "good_size",
@@ -323,3 +324,8 @@ def ifft(x: Array, workers: int | None = None, *, overwrite: bool = True) -> Arr
     """Inverse of `fft`; `x` may be overwritten unless told."""
     backend, threads = _choose(x, 0, workers)
     return backend.ifft(x, threads, overwrite)
+
+
+def chosen_backend() -> str:
+    """What `fft_backend` has chosen here, "auto" outside of it."""
+    return _forced.get()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import numpy.typing as npt
 
 from lsdeblur._methods import Method, Problem, Solution, check_options, resolve
 from lsdeblur._results import Restoration
+from lsdeblur._stores import Source, is_from
 from lsdeblur._validate import (
     as_psf,
     channels_back,
@@ -33,6 +35,10 @@ if TYPE_CHECKING:
 __all__ = ["plan", "restore"]
 
 logger = logging.getLogger("lsdeblur")
+_NO_PSF = (
+    "psf is missing: method {!r} needs the blur; make one with lsdeblur.psf (gaussian, motion, disk, ...) "
+    "or measure one with psf.from_image"
+)
 
 
 def restore(
@@ -44,6 +50,10 @@ def restore(
     channel_axis: int | None = None,
     spacing: float | Sequence[float] | None = None,
     mask: npt.ArrayLike | None = None,
+    tile: int | Sequence[int] | str | None = "auto",
+    halo: int | Sequence[int] | str = "auto",
+    out: Any = None,
+    callback: Callable[[Any], object] | None = None,
     workers: int | None = None,
     **options: Any,
 ) -> Restoration:
@@ -55,7 +65,9 @@ def restore(
     Parameters
     ----------
     image : array, 2 or 3 spatial axes and optionally one of channels
-        Blurred image of real numbers, in any scale. Never modified, rescaled or clipped.
+        Blurred image of real numbers, in any scale. Never modified, rescaled or clipped. A memory map or Zarr array
+        is read tile by tile. For a Dask array the result's image is one, too: nothing is computed, lambda included,
+        before it is, and `lam` and `selection` of the result are None unless lambda is given.
     psf : array or psf.PSFGrid
         Point-spread function with as many axes as the image has spatial ones, its centre at pixel ``s // 2``,
         or one PSF per channel, channels first. It is used as it is: its sum is the gain of the instrument.
@@ -75,8 +87,23 @@ def restore(
         unknown, may be NaN, and comes back restored. Needs the free boundary and a positive `lam`. Dead pixels and
         holes of up to 2000 connected pixels cost little. Larger regions (a circular field of view) take several
         times the iterations, nearly all of them for the pixels deep inside, which are an extrapolation.
+    tile : int, sequence of int, "auto" or None
+        Size of the tiles that a direct method with a free boundary divides the image into. "auto": the image as a
+        whole up to 2^25 pixels, tiles of some 2048 x 2048 pixels beyond that and for a Zarr image or `out`. None: as a
+        whole. One lambda serves all tiles; it is chosen from up to 2^23 pixels spread over the image. For other methods
+        see `lsdeblur.tiling.tiled`.
+    halo : int, sequence of int or "auto"
+        Pixels around each tile that are solved with it and thrown away. "auto" asks the gain how far a pixel depends
+        on others: the loss stays below 0.05 dB.
+    out : numpy array, numpy.memmap or Zarr array, optional
+        Where the restored image is written tile by tile, of the image's shape and the working dtype; it becomes the
+        result's `image`. A memory map keeps a journal beside it (``<file>.lsdeblur``), a Zarr array in its attributes:
+        the same call, after any interruption, restores only the tiles that are missing, and the result is the same
+        bit for bit. Another call is refused.
+    callback : callable, optional
+        Called after each tile with its progress (`iteration` of `total`). `StopIteration` ends the run.
     workers : int, optional
-        Threads; None means all processors.
+        Threads; None means all processors. Tiles run on threads, each with single-threaded transforms.
     **options
         The method's own (`lsdeblur.direct`): for "tikhonov" `lam`, `penalty`, `tau`, `noise_std`, `noise_width`,
         `noise_floor`, `safety`, `effort`, `exact`; for "wiener" `nsr`, `noise_power`, `signal_power`, `noise_std`,
@@ -101,7 +128,8 @@ def restore(
     -----
     A direct method costs one FFT and one inverse FFT of the padded image, one FFT for the PSF and, when lambda is
     chosen, one pass over the spectra and one inverse FFT for the noise level. "taper" adds FFTs of its gaps; "free" a
-    few iterations of two, and one more such iteration and two passes when lambda is chosen. Memory: some ten images.
+    few iterations of two, and one more such iteration and two passes when lambda is chosen. Memory: some ten images; by
+    tiles, some twelve windows (core and halo) for each thread.
 
     Examples
     --------
@@ -119,6 +147,22 @@ def restore(
     """
     name, function = resolve(method)
     check_options(function, options, f"method {name!r}")
+    call = {
+        "boundary": boundary,
+        "channel_axis": channel_axis,
+        "spacing": spacing,
+        "mask": mask,
+        "tile": tile,
+        "halo": halo,
+        "workers": workers,
+        **options,
+    }
+    if _by_tiles(image, method, boundary, channel_axis, mask, tile, halo, out, callback, options):
+        solution = _tiled_solution(
+            image, psf, name, function, channel_axis, spacing, workers, options,
+            tile=tile, halo=halo, out=out, callback=callback,
+        )  # fmt: skip
+        return _restoration(solution, psf, name, call)
     problem = _problem(image, psf, name, boundary, channel_axis, spacing, mask, workers)
     logger.debug("%s on %s %s, boundary %s", name, problem.image.shape, problem.image.dtype, boundary)
     solution = function(problem, **options)
@@ -128,11 +172,17 @@ def restore(
         raise ValueError(
             f"method {name!r} returned shape {solution.image.shape} for a problem of {problem.image.shape}"
         )
+    std = None if solution.std is None else channels_back(solution.std, channel_axis)
+    return _restoration(replace(solution, image=channels_back(solution.image, channel_axis), std=std), psf, name, call)
+
+
+def _restoration(solution: Solution, psf: Any, name: str, options: dict[str, Any]) -> Restoration:
+    """The result for the caller, whose axes the solution's image has."""
     logger.debug("%s: %s", name, solution.message)
     if solution.selection is not None and solution.selection.at_boundary:
-        warnings.warn(f"{solution.message}; give a number if you know better", LambdaAtBoundaryWarning, stacklevel=2)
+        warnings.warn(f"{solution.message}; give a number if you know better", LambdaAtBoundaryWarning, stacklevel=3)
     return Restoration(
-        image=channels_back(solution.image, channel_axis),
+        image=solution.image,
         psf=psf if isinstance(psf, PSFGrid) else np.array(psf),
         method=name,
         lam=solution.lam,
@@ -140,20 +190,78 @@ def restore(
         noise_std=solution.noise_std,
         noise_width=solution.noise_width,
         noise_floor=solution.noise_floor,
-        std=None if solution.std is None else channels_back(solution.std, channel_axis),
+        std=solution.std,
         converged=solution.converged,
         n_iter=solution.n_iter,
         message=solution.message,
-        options={
-            "boundary": boundary,
-            "channel_axis": channel_axis,
-            "spacing": spacing,
-            "mask": mask,
-            "workers": workers,
-            **options,
-        },
+        options=options,
         version=__version__,
     )
+
+
+def _by_tiles(
+    image: Any, method: str | Method, boundary: str, channel_axis: int | None, mask: Any, tile: Any, halo: Any,
+    out: Any, callback: Any, options: dict[str, Any],
+) -> bool:  # fmt: skip
+    """Whether this call goes tile by tile: it asks for that, or "auto" finds a large image that allows it."""
+    from lsdeblur._tiled import DIRECT, too_large
+
+    foreign = is_from(image, "zarr") or is_from(image, "dask.array")
+    asked = [
+        name
+        for name, given in {
+            "tile": tile is not None and tile != "auto",
+            "halo": not isinstance(halo, str) or halo != "auto",
+            "out": out is not None,
+            "callback": callback is not None,
+        }.items()
+        if given
+    ]
+    obstacles = {
+        f"method {method!r}": not isinstance(method, str) or method not in DIRECT,
+        f"boundary={boundary!r}": boundary != "free",
+        "mask=": mask is not None,
+    }
+    against = [name for name, there in obstacles.items() if there]
+    if asked and (against or tile is None):
+        raise ValueError(
+            f"{', '.join(asked)}: tiles are for the direct methods with a free boundary and without a mask, not for "
+            f"{', '.join(against) or 'tile=None'}; leave {asked[0]} out, or see lsdeblur.tiling.tiled for other methods"
+        )
+    if against or tile is None:
+        return False
+    shape = list(np.shape(image))
+    if channel_axis is not None and -len(shape) <= channel_axis < len(shape):
+        del shape[channel_axis]
+    return bool(asked) or foreign or (too_large(shape) and options.get("effort", "fast") == "fast")
+
+
+def _tiled_solution(
+    image: Any, psf: Any, name: str, function: Method, channel_axis: int | None,
+    spacing: float | Sequence[float] | None, workers: int | None, options: dict[str, Any], **tiling: Any,
+) -> Solution:  # fmt: skip
+    """The checked arguments handed on; the image is not read as a whole."""
+    from lsdeblur._dask import restore_lazily
+    from lsdeblur._tiled import restore_tiled
+
+    if psf is None:
+        raise ValueError(_NO_PSF.format(name))
+    lazy = is_from(image, "dask.array")
+    array = image if lazy or is_from(image, "zarr") else np.asanyarray(image)
+    axes = len(array.shape) - (channel_axis is not None)
+    if axes not in (2, 3) or 0 in array.shape:
+        channels_first(np.empty(array.shape, np.float32), channel_axis)  # says why
+    source = Source(array, None if channel_axis is None else channel_axis % len(array.shape))
+    h = _checked_psf(psf, source.shape, None if channel_axis is None else source.channels)
+    common = (source, h.astype(source.dtype, copy=False), name, function, check_spacing(spacing, axes))
+    if not lazy:
+        return restore_tiled(*common, workers=_checked_workers(workers), options=options, **tiling)
+    if tiling["out"] is not None or tiling["callback"] is not None:
+        raise ValueError(
+            "out= and callback= are for images that are restored at once: a Dask array is restored when it is "
+            "computed; leave them out, and store the result (result.image.to_zarr(...))"
+        )
+    return restore_lazily(*common, tile=tiling["tile"], halo=tiling["halo"], options=options)
 
 
 def plan(
@@ -230,10 +338,7 @@ def _problem(
     """The checked problem, channels first."""
     check_choice(boundary, BOUNDARIES, "boundary")
     if psf is None:
-        raise ValueError(
-            f"psf is missing: method {method!r} needs the blur; make one with lsdeblur.psf (gaussian, motion, disk, "
-            "...) or measure one with psf.from_image"
-        )
+        raise ValueError(_NO_PSF.format(method))
     hidden = None
     if mask is not None:
         image, hidden = _without_masked(image, mask, channel_axis, boundary)

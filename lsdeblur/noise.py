@@ -15,7 +15,7 @@ from lsdeblur._validate import as_psf, channels_first
 from lsdeblur.errors import ParameterChoiceError
 from lsdeblur.spectrum import frequencies, hermitian_weights, transfer_function
 
-__all__ = ["FLOOR", "colour", "estimate_noise_std", "find_colour"]
+__all__ = ["FLOOR", "colour", "estimate_noise_std", "find_colour", "hann"]
 
 #: the least white part of coloured noise, relative to its power at frequency zero: rounding and read-out
 FLOOR = 1e-4
@@ -123,7 +123,7 @@ def find_colour(image: npt.NDArray[Any], H: npt.NDArray[Any], P: npt.NDArray[Any
     def sample(a: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
         return np.broadcast_to(a, P.shape).ravel()[index].astype(np.float64)
 
-    window = _hann(grid, image.dtype)
+    window = hann(grid, image.dtype)
     E = np.concatenate([_power(_windowed(g, window).ravel()[index].astype(np.complex128)) for g in image])
     if not E.sum() > 0:
         return 0.0, FLOOR
@@ -181,7 +181,7 @@ def _vertex(t: npt.NDArray[Any], values: npt.NDArray[Any]) -> tuple[float, float
     return float(t[np.argmin(values)]), float(values.min())
 
 
-def _hann(shape: Sequence[int], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+def hann(shape: Sequence[int], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
     """A Hann window, which keeps an image's edges out of its spectrum."""
     window = np.ones((), dtype)
     for axis, n in enumerate(shape):
@@ -220,7 +220,7 @@ def _power(spectrum: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 def _erased_power(image: npt.NDArray[Any], psf: npt.NDArray[Any]) -> float:
     """Noise power per pixel where |H| is nearly zero, from the windowed image."""
-    Y = _windowed(image, _hann(image.shape, image.dtype))
+    Y = _windowed(image, hann(image.shape, image.dtype))
     H = np.abs(transfer_function(psf, image.shape))
     erased = _ERASED * H[(0,) * H.ndim] > H
     erased &= np.broadcast_to(hermitian_weights(image.shape) == 2, H.shape)  # the real-valued columns vary more

@@ -11,7 +11,7 @@ from scipy.ndimage import gaussian_filter
 from skimage import data
 
 from lsdeblur import ParameterChoiceError, metrics, plan, psf, restore, simulate
-from lsdeblur.noise import _hann, _leaked, colour, estimate_noise_std
+from lsdeblur.noise import _leaked, hann, colour, estimate_noise_std
 
 LEVELS = [1.0, 4.0, 12.0]  # of 255
 BLUR = psf.gaussian(2.0)
@@ -132,7 +132,7 @@ def test_the_zeros_of_a_long_motion_blur_are_no_noise(scene: str) -> None:
 def test_what_a_window_makes_of_a_spectrum(grid: tuple[int, ...]) -> None:
     """The mean over the phases of a periodic process, whose spectrum a window convolves with its own."""
     power = np.abs(np.fft.fftn(np.random.default_rng(0).standard_normal(grid))) ** 2
-    window = np.abs(np.fft.fftn(_hann(grid, float))) ** 2
+    window = np.abs(np.fft.fftn(hann(grid, float))) ** 2
     window /= window.sum()
     expected = np.zeros(grid)
     for shift in np.ndindex(grid):
