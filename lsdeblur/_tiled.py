@@ -57,6 +57,7 @@ _WHOLE = 1 << 25  # pixels up to which "auto" restores an image as a whole: 5800
 _CORE = 1 << 22  # pixels of a tile's core: 2048 x 2048
 _PROBE = 1 << 20  # pixels of the grid on which the gain's response is looked at: 1024 x 1024
 _LOST = 1.25e-3  # mean part of the response's energy that tiles may cut off: see `choose_halo`
+_SEAM = 1e-2  # and at a seam
 _WINDOW = 1 << 18  # of one of the windows that lambda is chosen from: 512 x 512
 _SAMPLE = 1 << 23  # pixels from which lambda is chosen: 32 windows of 512 x 512
 
@@ -99,7 +100,8 @@ def choose_halo(plan: Plan, tile: Sequence[int]) -> tuple[int, ...]:
     farther than d along the axis. With halo h the mean over a tile of n pixels is about ``sum_{d >= h} T(d) / n``.
     Measured with photographs and blurs by motion, shake, defocus and a Gaussian (PSNR 27 to 36 dB), the loss is 1 to 40
     times that in decibels, less for the blurs that reach far. So h is the least with a mean of 0.00125, which loses
-    0.05 dB at the most, and a quarter of the grid for the blurs that never reach that; a mean above 0.0125 there warns.
+    0.05 dB at the most, with ``T(h) <= 0.01``, so that seams do not show; and a quarter of the grid for the blurs that
+    never reach that, where a mean above 0.0125 warns.
     """
     grid = plan.stage.grid
     response = np.square(_fft.irfftn(plan.gain.copy(), grid, plan.stage.workers), dtype=np.float64)
@@ -109,7 +111,7 @@ def choose_halo(plan: Plan, tile: Sequence[int]) -> tuple[int, ...]:
         at = np.bincount(np.minimum(np.arange(n), n - np.arange(n)), along) / along.sum()
         beyond = np.cumsum(at[::-1])[::-1] - at
         lost = np.cumsum(beyond[::-1])[::-1] / core
-        halo.append(min(int(np.argmax(lost <= _LOST)), n // 4))
+        halo.append(min(int(np.argmax((lost <= _LOST) & (beyond <= _SEAM))), n // 4))
         if lost[halo[-1]] > 10 * _LOST:
             warnings.warn(
                 f"restored pixels depend on others more than {halo[-1]} pixels away along axis {axis}, the halo that "
