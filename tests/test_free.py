@@ -630,12 +630,3 @@ def test_holes_in_a_picture_are_filled_by_the_scene() -> None:
 def test_masks_that_cannot_be(mask: Array, options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         restore(reference.image((9, 8)), reference.psf((3, 2)), lam=LAM, mask=mask, **options)
-
-
-def test_a_plan_has_one_system() -> None:
-    """Of a transfer function without a channel axis the rows are no PSFs."""
-    from lsdeblur._stage import Stage
-
-    stage = Stage.make(reference.psf((3, 4)), (20, 21), "free", (1.0, 1.0), workers=1, tol=1e-4, max_iter=5)
-    assert stage.H.ndim == 2
-    assert len(stage.systems(np.full(stage.H.shape, 0.5))) == 1
