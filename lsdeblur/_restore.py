@@ -230,8 +230,8 @@ def _by_tiles(
         )
     if against or tile is None:
         return False
-    shape = list(np.shape(image))
-    if channel_axis is not None and -len(shape) <= channel_axis < len(shape):
+    shape = [] if isinstance(image, list) else list(np.shape(image))
+    if isinstance(channel_axis, int) and -len(shape) <= channel_axis < len(shape):
         del shape[channel_axis]
     return bool(asked) or foreign or (too_large(shape) and options.get("effort", "fast") == "fast")
 

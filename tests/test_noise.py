@@ -11,7 +11,7 @@ from scipy.ndimage import gaussian_filter
 from skimage import data
 
 from lsdeblur import ParameterChoiceError, metrics, plan, psf, restore, simulate
-from lsdeblur.noise import _leaked, hann, colour, estimate_noise_std
+from lsdeblur.noise import _leaked, colour, estimate_noise_std, hann
 
 LEVELS = [1.0, 4.0, 12.0]  # of 255
 BLUR = psf.gaussian(2.0)
