@@ -22,15 +22,14 @@ from __future__ import annotations
 
 import argparse
 import math
-import time
 from itertools import count
 
 import numpy as np
-from _common import SCENES, machine, scene
+from _common import SCENES, machine, scene, timed
 from scipy.ndimage import distance_transform_edt
 from skimage.restoration import inpaint_biharmonic
 
-from lsdeblur import Restoration, boundary, free, metrics, psf, restore, simulate, spectrum
+from lsdeblur import boundary, free, metrics, psf, restore, simulate, spectrum
 
 PSFS = {
     "motion 15@30": lambda: psf.motion(15, 30),
@@ -84,16 +83,6 @@ def settled(trace: np.ndarray, final: np.ndarray) -> list[float]:
     late = np.abs(trace - final) > 0.1
     steps = (*ITERATIONS[: len(trace)], math.inf)
     return [steps[len(column) - int(np.argmax(column[::-1])) if column.any() else 0] for column in late.T]
-
-
-def timed(*args: object, **options: object) -> tuple[Restoration, float]:
-    """A restoration and its time, the better of two."""
-    times = []
-    for _ in range(2):
-        begin = time.perf_counter()
-        found = restore(*args, **options)
-        times.append(time.perf_counter() - begin)
-    return found, min(times)
 
 
 def main() -> None:

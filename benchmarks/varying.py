@@ -12,17 +12,16 @@ from __future__ import annotations
 
 import argparse
 import math
-import time
 import warnings
 from pathlib import Path
 
 import numpy as np
-from _common import folder, machine, scene
+from _common import folder, machine, scene, timed
 from scipy.io import loadmat
 from scipy.ndimage import map_coordinates, spline_filter
 from skimage.io import imread, imsave
 
-from lsdeblur import Restoration, metrics, psf, restore
+from lsdeblur import metrics, psf, restore
 
 MARGIN = 32  # pixels around the frame that the camera saw during the exposure, too
 
@@ -36,16 +35,6 @@ def turned(sharp: np.ndarray, angle: float, n: int = 81) -> np.ndarray:
         at = [middle[0] + v * np.cos(t) - u * np.sin(t), middle[1] + v * np.sin(t) + u * np.cos(t)]
         total += map_coordinates(coefficients, at, prefilter=False, mode="nearest")
     return (total / n)[MARGIN:-MARGIN, MARGIN:-MARGIN]
-
-
-def timed(*args: object, **options: object) -> tuple[Restoration, float]:
-    """A restoration and its time, the better of two."""
-    times = []
-    for _ in range(2):
-        begin = time.perf_counter()
-        found = restore(*args, **options)
-        times.append(time.perf_counter() - begin)
-    return found, min(times)
 
 
 def compare(g: np.ndarray, truth: np.ndarray, h: psf.PSFGrid, singles: list[np.ndarray], **options: object) -> dict:
