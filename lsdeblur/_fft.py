@@ -34,6 +34,7 @@ __all__ = [
     "irfftn",
     "rfft",
     "rfftn",
+    "using",
 ]
 
 Array = npt.NDArray[Any]
@@ -231,8 +232,8 @@ def fft_backend(name: str, *, measure: bool = False) -> Iterator[None]:
     Notes
     -----
     Results differ by rounding and, where a boundary adds a margin, by the lengths that suit the library. The choice
-    holds in the current thread or task only. What each transform uses is logged at level debug by
-    ``logging.getLogger("lsdeblur")``.
+    holds in the current thread or task only; a plan made within the block keeps it. What each transform uses is logged
+    at level debug by ``logging.getLogger("lsdeblur")``.
 
     References
     ----------
@@ -250,7 +251,14 @@ def fft_backend(name: str, *, measure: bool = False) -> Iterator[None]:
         raise ValueError(f'measure=True is for name="fftw": {name!r} does not measure; leave it out')
     if name != "auto" and _installed(name) is None:
         raise MissingDependencyError(f"the FFT backend {name!r} is not installed; install it: {_REMEDIES[name]}")
-    token = _forced.set("fftw-measured" if measure else name)
+    with using("fftw-measured" if measure else name):
+        yield
+
+
+@contextmanager
+def using(backend: str) -> Iterator[None]:
+    """What `chosen_backend` said, again within a ``with`` block."""
+    token = _forced.set(backend)
     try:
         yield
     finally:
@@ -315,9 +323,9 @@ def fft(x: Array, n: int, workers: int | None = None) -> Array:
     return backend.fft(x, n, threads)
 
 
-def rfft(x: Array, workers: int | None = None) -> Array:
-    """Half spectrum along axis 0 of a real array."""
-    return scipy.fft.rfft(x, axis=0, workers=_threads(x, workers))
+def rfft(x: Array, axis: int, workers: int | None = None) -> Array:
+    """Half spectrum along one axis of a real array."""
+    return scipy.fft.rfft(x, axis=axis, workers=_threads(x, workers))
 
 
 def ifft(x: Array, workers: int | None = None, *, overwrite: bool = True) -> Array:

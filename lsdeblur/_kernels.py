@@ -12,14 +12,26 @@ import functools
 import math
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from lsdeblur._validate import resolve_workers
 
-__all__ = ["SMALL", "advance", "energy", "histogram", "levinson", "product", "restored"]
+__all__ = [
+    "SMALL",
+    "Symbol",
+    "advance",
+    "energy",
+    "histogram",
+    "levinson",
+    "product",
+    "residue",
+    "restored",
+    "written_out",
+]
 
 Array = npt.NDArray[Any]
 
@@ -27,6 +39,47 @@ SMALL = 1 << 18  # values: about the half spectrum of a picture of 700 x 700 pix
 _THREAD = 1 << 20  # values that are worth a thread of their own
 _BLOCK = 1 << 15  # values handled at once by NumPy, so that temporaries stay in the processor's cache
 _LARGEST = float(np.finfo(np.float32).max)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Symbol:
+    """A penalty's symbol that is computed where it is needed: ``P = w0 + L (w1 + w2 L)`` with ``L = rows + columns``.
+
+    `rows` (*grid[:-1], 1) and `columns` (half of the last axis) are the parts of the Laplacian's symbol, `weights` the
+    three w, all of one dtype.
+    """
+
+    rows: Array
+    columns: Array
+    weights: Array
+
+    def block(self, rows: slice) -> Array:
+        """Some rows of the symbol, as an array of two axes."""
+        L = self.rows.reshape(-1, 1)[rows] + self.columns
+        w0, w1, w2 = self.weights
+        return w0 + L * (w1 + w2 * L)
+
+    def full(self) -> Array:
+        """All of it."""
+        P = np.empty((self.rows.size, self.columns.size), self.columns.dtype)
+        for rows in _blocks(0, *P.shape):
+            P[rows] = self.block(rows)
+        return P.reshape(*self.rows.shape[:-1], -1)
+
+    def mean(self) -> float:
+        """Its mean, without computing it."""
+        a, b, (w0, w1, w2) = (x.astype(np.float64) for x in (self.rows, self.columns, self.weights))
+        square = np.mean(a * a) + 2 * np.mean(a) * np.mean(b) + np.mean(b * b)
+        return float(w0 + w1 * (np.mean(a) + np.mean(b)) + w2 * square)
+
+
+#: a penalty's symbol, as an array of all frequencies or in tables
+AnySymbol: TypeAlias = Array | Symbol
+
+
+def written_out(P: AnySymbol) -> Array:
+    """The symbol as an array of all frequencies."""
+    return P.full() if isinstance(P, Symbol) else P
 
 
 def energy(Q: Array, Y: Array, weights: Array, *, squared: bool = False, workers: int | None = None) -> float:
@@ -74,7 +127,7 @@ def _advance_loop(start, stop, Q, Y, P, step, out):  # type: ignore[no-untyped-d
 
 
 def histogram(
-    H: Array, P: Array, Y: Array, weights: Array, scale: float, shift: int, *, workers: int | None = None
+    H: Array, P: AnySymbol, Y: Array, weights: Array, scale: float, shift: int, *, workers: int | None = None
 ) -> Array:
     """Sums over the frequencies of equal leading bits of ``s = |H|^2 / (P scale)``: of w, of w s, and of w |Y|^2.
 
@@ -82,18 +135,18 @@ def histogram(
     (P = 0), which adds nothing to w s. H, P: half spectra; Y (channels, *half spectrum), of which the energies are
     added; w: weights of the last axis' columns. Returns an array (3, bins) of float64.
     """
-    h, p, w = _rows(H), _rows(P), weights.astype(np.float64)
-    y = Y.reshape(len(Y), *p.shape)
+    h, w = _rows(H), weights.astype(np.float64)
+    y = Y.reshape(len(Y), *h.shape)
     n = int(np.float32(np.inf).view(np.int32) >> shift) + 1
-    return sum(_by_rows(_histogram_loop, _histogram_numpy, p, workers, h, p, y, w, scale, shift, n))
+    return sum(_by_rows(_histogram_loop, _histogram_numpy, h, workers, h, _tables(P), y, w, scale, shift, n))
 
 
 def _histogram_numpy(
-    start: int, stop: int, H: Array, P: Array, Y: Array, weights: Array, scale: float, shift: int, n: int
+    start: int, stop: int, H: Array, P: Tables, Y: Array, weights: Array, scale: float, shift: int, n: int
 ) -> Array:
     sums = np.zeros((3, n))
-    for rows in _blocks(start, stop, P.shape[1]):
-        A, unit = _power(H[rows]), P[rows].astype(np.float64) * scale
+    for rows in _blocks(start, stop, H.shape[1]):
+        A, unit = _power(H[rows]), _block(P, rows).astype(np.float64) * scale
         s = np.divide(A, unit, out=np.where(A > 0, np.inf, 0.0), where=unit > 0)
         index = np.where(s < np.inf, np.minimum(s, _LARGEST), s).astype(np.float32).view(np.int32) >> shift
         w = np.broadcast_to(weights, s.shape)
@@ -104,43 +157,83 @@ def _histogram_numpy(
 
 
 def _histogram_loop(start, stop, H, P, Y, weights, scale, shift, n):  # type: ignore[no-untyped-def]
-    sums = np.zeros((n, 3))
-    bits = np.empty(1, np.float32)
+    full, a, b, w = P
+    m = H.shape[1]
+    sums = np.zeros((2, n, 3))  # neighbours fall into the same bin: two sets, so that one sum need not wait for another
+    bits = np.empty(m, np.float32)
     number = bits.view(np.int32)
+    s, e = np.empty(m), np.empty(m)
     for i in range(start, stop):
-        for j in range(P.shape[1]):
+        for j in range(m):
+            L = a[i] + b[j] if full.size == 0 else a[0]
+            p = w[0] + L * (w[1] + w[2] * L) if full.size == 0 else full[i, j]
             A = np.float64(H[i, j].real) ** 2 + np.float64(H[i, j].imag) ** 2
-            unit = P[i, j] * scale
-            s = A / unit if unit > 0 else (np.inf if A > 0 else 0.0)
-            bits[0] = min(s, _LARGEST) if s < np.inf else s
-            k = number[0] >> shift
-            e = 0.0
-            for c in range(Y.shape[0]):
-                e += np.float64(Y[c, i, j].real) ** 2 + np.float64(Y[c, i, j].imag) ** 2
-            sums[k, 0] += weights[j]
-            sums[k, 1] += weights[j] * s if s < np.inf else 0.0
-            sums[k, 2] += weights[j] * e
-    return sums.T
+            unit = np.float64(p) * scale
+            x = A / unit if unit > 0 else (np.inf if A > 0 else 0.0)
+            bits[j] = min(x, _LARGEST) if x < np.inf else x
+            s[j] = weights[j] * x if x < np.inf else 0.0
+            e[j] = 0.0
+        for c in range(Y.shape[0]):
+            for j in range(m):
+                e[j] += weights[j] * (np.float64(Y[c, i, j].real) ** 2 + np.float64(Y[c, i, j].imag) ** 2)
+        for j in range(m):
+            k = number[j] >> shift
+            sums[j & 1, k, 0] += weights[j]
+            sums[j & 1, k, 1] += s[j]
+            sums[j & 1, k, 2] += e[j]
+    return (sums[0] + sums[1]).T
 
 
-def restored(Y: Array, H: Array, P: Array, lam: float, *, workers: int | None = None) -> Array:
+def restored(Y: Array, H: Array, P: AnySymbol, lam: float, *, workers: int | None = None) -> Array:
     """``conj(H) Y / (|H|^2 + lam P)``: Y, which is overwritten, times Tikhonov's gain."""
-    y, h, p = _rows(Y, True), _rows(H), _rows(P)
-    _by_rows(_restored_loop, _restored_numpy, p, workers, y, h, p, P.dtype.type(lam))
+    y, h = _rows(Y, True), _rows(H)
+    _by_rows(_restored_loop, _restored_numpy, h, workers, y, h, _tables(P), H.real.dtype.type(lam))
     return Y
 
 
-def _restored_numpy(start: int, stop: int, Y: Array, H: Array, P: Array, lam: Any) -> None:
-    for rows in _blocks(start, stop, P.shape[1]):
-        h = H[rows]
-        Y[rows] *= h.conj() / (h.real**2 + h.imag**2 + lam * P[rows])
+def _restored_numpy(start: int, stop: int, Y: Array, H: Array, P: Tables, lam: Any) -> None:
+    for rows in _blocks(start, stop, H.shape[1]):
+        h, y = H[rows], Y[rows]
+        y *= h.conj()
+        C = h.real**2 + h.imag**2 + lam * _block(P, rows)
+        y.real /= C  # a division of complex by real numbers takes twice as long
+        y.imag /= C
 
 
 def _restored_loop(start, stop, Y, H, P, lam):  # type: ignore[no-untyped-def]
+    full, a, b, w = P
     for i in range(start, stop):
-        for j in range(P.shape[1]):
+        for j in range(H.shape[1]):
+            L = a[i] + b[j] if full.size == 0 else a[0]
+            p = w[0] + L * (w[1] + w[2] * L) if full.size == 0 else full[i, j]
             h = H[i, j]
-            Y[i, j] *= h.conjugate() * (1 / (h.real**2 + h.imag**2 + lam * P[i, j]))
+            Y[i, j] *= h.conjugate() * (1 / (h.real**2 + h.imag**2 + lam * p))
+
+
+def residue(H: Array, P: AnySymbol, lam: float, *, workers: int | None = None) -> Array:
+    """``lam P / (|H|^2 + lam P)``: what Tikhonov's filter leaves of the data. H (..., *half spectrum of P)."""
+    Q = np.empty(H.shape, H.real.dtype)
+    tables = _tables(P)
+    for h, q in zip(H.reshape(-1, *_shape(P)), Q.reshape(-1, *_shape(P)), strict=True):
+        h, q = _rows(h), _rows(q, True)
+        _by_rows(_residue_loop, _residue_numpy, h, workers, q, h, tables, Q.dtype.type(lam))
+    return Q
+
+
+def _residue_numpy(start: int, stop: int, Q: Array, H: Array, P: Tables, lam: Any) -> None:
+    for rows in _blocks(start, stop, H.shape[1]):
+        h, p = H[rows], lam * _block(P, rows)
+        np.divide(p, h.real**2 + h.imag**2 + p, out=Q[rows])
+
+
+def _residue_loop(start, stop, Q, H, P, lam):  # type: ignore[no-untyped-def]
+    full, a, b, w = P
+    for i in range(start, stop):
+        for j in range(H.shape[1]):
+            L = a[i] + b[j] if full.size == 0 else a[0]
+            p = lam * (w[0] + L * (w[1] + w[2] * L) if full.size == 0 else full[i, j])
+            h = H[i, j]
+            Q[i, j] = p / (h.real**2 + h.imag**2 + p)
 
 
 def product(Y: Array, G: Array, *, workers: int | None = None) -> Array:
@@ -202,6 +295,26 @@ def _levinson_loop(start, stop, lags, first):  # type: ignore[no-untyped-def]
             error *= 1 - (reflection.real**2 + reflection.imag**2)
         for j in range(b):
             a[j] /= error
+
+
+#: an array of two axes, or rows, columns and weights of a `Symbol`; the others are empty or unused
+Tables: TypeAlias = tuple[Array, Array, Array, Array]
+
+
+def _tables(P: AnySymbol) -> Tables:
+    if isinstance(P, Symbol):
+        return np.empty((0, 0), P.columns.dtype), P.rows.ravel(), P.columns, P.weights
+    none = np.zeros(3, P.dtype)
+    return np.ascontiguousarray(_rows(P)), none, none, none
+
+
+def _block(P: Tables, rows: slice) -> Array:
+    full, *tables = P
+    return full[rows] if full.size else Symbol(*tables).block(rows)
+
+
+def _shape(P: AnySymbol) -> tuple[int, ...]:
+    return (*P.rows.shape[:-1], P.columns.size) if isinstance(P, Symbol) else P.shape
 
 
 def _rows(a: Array, written: bool = False) -> Array:

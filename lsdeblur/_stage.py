@@ -8,21 +8,21 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from lsdeblur import _fft, free
-from lsdeblur._kernels import product
+from lsdeblur._kernels import AnySymbol, product
 from lsdeblur._methods import Problem
 from lsdeblur._validate import as_float_array, check_positive, check_size
 from lsdeblur.boundary import crop, extend, fill, grid_shape
 from lsdeblur.errors import ConvergenceWarning
 from lsdeblur.noise import colour
 from lsdeblur.psf import PSFGrid
-from lsdeblur.spectrum import Penalty, penalty_symbol, transfer_function
+from lsdeblur.spectrum import Penalty, symbol, transfer_function
 
 __all__ = ["Forward", "Plan", "Stage"]
 
@@ -166,9 +166,9 @@ class Stage:
         """The same for noise that a Gaussian of `width` pixels has smoothed down to `floor`; 0 for white noise."""
         return replace(self, colour=colour(self.grid, width, floor, self.H.real.dtype) if width else None)
 
-    def penalty(self, penalty: Penalty, tau: float = 0.1) -> Array:
+    def penalty(self, penalty: Penalty, tau: float = 0.1) -> AnySymbol:
         """The penalty's symbol on the half grid."""
-        return penalty_symbol(penalty, self.grid, tau=tau, spacing=self.spacing, dtype=self.H.real.dtype)
+        return symbol(penalty, self.grid, tau=tau, spacing=self.spacing, dtype=self.H.real.dtype)
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -176,12 +176,14 @@ class Plan:
     """A direct restoration with everything fixed but the image: ``plan(image)`` costs one FFT and its inverse.
 
     `gain` (..., *half grid) is what multiplies the spectrum, on the grid of `stage`. Under a free boundary `system`
-    holds the equations of the pixels beyond the frame, and an image costs two transforms more for each iteration.
+    holds the equations of the pixels beyond the frame, and an image costs two transforms more for each iteration. Made
+    within `fft_backend`, a plan keeps that `backend`; otherwise ("auto") the one where it is called holds.
     """
 
     stage: Stage
     gain: Array
     system: free.System | None = None
+    backend: str = field(default_factory=_fft.chosen_backend)
 
     def __call__(self, image: npt.ArrayLike) -> Array:
         """Restore `image` (..., *shape) in the plan's precision; leading axes (channels, frames) share the gain."""
@@ -191,7 +193,8 @@ class Plan:
             raise ValueError(
                 f"image has shape {g.shape}, but this plan is for images of shape {shape}: make another plan"
             )
-        frames = [self._restored(frame) for frame in g.reshape(-1, *shape)]
+        with _fft.using(_fft.chosen_backend() if self.backend == "auto" else self.backend):
+            frames = [self._restored(frame) for frame in g.reshape(-1, *shape)]
         return (frames[0] if len(frames) == 1 else np.stack(frames)).reshape(g.shape)
 
     def _restored(self, frame: Array) -> Array:

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lsdeblur import filters, free, selection, spacevar
-from lsdeblur._kernels import restored
+from lsdeblur._kernels import AnySymbol, residue, restored, written_out
 from lsdeblur._methods import Problem, Solution, check_options
 from lsdeblur._results import Selection
 from lsdeblur._stage import Forward, Plan, Stage
@@ -19,7 +19,7 @@ from lsdeblur._validate import check_choice, check_non_negative, check_positive
 from lsdeblur.errors import ParameterChoiceError
 from lsdeblur.noise import FLOOR, estimate_noise_std, find_colour
 from lsdeblur.psf import PSFGrid
-from lsdeblur.spectrum import Bins, Curves, Penalty, Spectra, penalty_symbol, power_spectrum, transfer_function
+from lsdeblur.spectrum import Bins, Curves, Penalty, Spectra, power_spectrum, symbol, transfer_function
 
 __all__ = ["inverse", "make_plan", "tikhonov", "wiener"]
 
@@ -213,7 +213,7 @@ def tikhonov(
 
 
 def _regularised(
-    problem: Problem, stage: Stage, P: Array, strength: Any, name: str, noise_std: float | None, safety: float,
+    problem: Problem, stage: Stage, P: AnySymbol, strength: Any, name: str, noise_std: float | None, safety: float,
     effort: str = "fast",
 ) -> Solution:  # fmt: skip
     """Least squares with penalty P and a strength that is given, or chosen from the curves of the same data."""
@@ -238,7 +238,7 @@ def _regularised(
 
 
 def _choose(
-    stage: Stage, P: Array, Y: Array, rule: str, noise_std: float | None, safety: float, effort: str = "fast"
+    stage: Stage, P: AnySymbol, Y: Array, rule: str, noise_std: float | None, safety: float, effort: str = "fast"
 ) -> tuple[Selection, str, Array, tuple[free.System, ...]]:
     """Lambda by a rule from the half spectrum of extended data; a sentence about it; the spectrum, better extended.
 
@@ -268,14 +268,14 @@ def _choose(
 
 
 def _bracketed(
-    stage: Stage, P: Array, lam: float, Y: Array, rule: str, options: dict[str, Any]
+    stage: Stage, P: AnySymbol, lam: float, Y: Array, rule: str, options: dict[str, Any]
 ) -> tuple[Curves, Array]:
     """The exact problem's curves half a decade apart around `lam`, as far as the rule needs them."""
 
     def solved(lams: list[float], Y: Array) -> tuple[Curves, Array]:
-        return free.curves(power, P, lams, Y, stage.shape, stage.grid, stage.workers, stage.mask, stage.colour)
+        return free.curves(power, full, lams, Y, stage.shape, stage.grid, stage.workers, stage.mask, stage.colour)
 
-    power = filters.power(stage.H)
+    power, full = filters.power(stage.H), written_out(P)
     exact, Y = solved([lam, 10**0.5 * lam, 10**-0.5 * lam], Y)
     for _ in range(6):
         step = selection.uphill(exact.completed(), rule, **options)
@@ -294,8 +294,9 @@ def _wiener_auto(problem: Problem, stage: Stage, noise_std: float | None) -> Sol
     forward = stage.forward(Y, stage.systems(_rest(stage, P, fitted.lam), systems))
     estimated = _residual_noise(stage, P, forward, fitted)
     noise_std = estimated if noise_std is None else noise_std
-    P[_mean(stage)] = np.inf  # the mean takes no part
-    amplitude = estimated * np.sqrt(math.prod(stage.grid) * stage.noisy_share / fitted.lam / P)
+    known = written_out(P)
+    known[_mean(stage)] = np.inf  # the mean takes no part
+    amplitude = estimated * np.sqrt(math.prod(stage.grid) * stage.noisy_share / fitted.lam / known)
     Y = forward.spectrum
     signal, observed = (_bins(stage, flat, y) for y in (np.broadcast_to(amplitude, Y.shape).astype(Y.dtype), Y))
     chosen = selection.least_error(signal, observed.curves(observed.lambdas()), noise_std**2 * stage.noisy_share)
@@ -309,9 +310,9 @@ def _solution(stage: Stage, gain: Array, forward: Forward, **fields: Any) -> Sol
     return Solution(image, n_iter=forward.n_iter, converged=forward.converged, **fields)
 
 
-def _minimiser(stage: Stage, P: Array, lam: float, forward: Forward, **fields: Any) -> Solution:
+def _minimiser(stage: Stage, P: AnySymbol, lam: float, forward: Forward, **fields: Any) -> Solution:
     """The same for Tikhonov's gain, which is applied without being kept; the spectrum is overwritten."""
-    weighted = P if stage.colour is None else P * stage.colour
+    weighted = _weighted(stage, P)
     with np.errstate(divide="ignore", invalid="ignore"):
         for c, y in enumerate(forward.spectrum):
             restored(y, stage.H[c % len(stage.H)], weighted, lam, workers=stage.workers)
@@ -321,7 +322,7 @@ def _minimiser(stage: Stage, P: Array, lam: float, forward: Forward, **fields: A
     return Solution(image, lam=lam, n_iter=forward.n_iter, converged=forward.converged, **fields)
 
 
-def _residual_noise(stage: Stage, P: Array, forward: Forward, chosen: Selection) -> float:
+def _residual_noise(stage: Stage, P: AnySymbol, forward: Forward, chosen: Selection) -> float:
     """Noise level from the residual inside the frame; from all of it where a boundary makes nothing rough up.
 
     ``sqrt(R / (n - D))`` with the residual R of the n measured pixels and their part D of the degrees of freedom.
@@ -332,17 +333,14 @@ def _residual_noise(stage: Stage, P: Array, forward: Forward, chosen: Selection)
     if residual is None and stage.colour is None and stage.boundary in _CALM:
         residual = float(np.interp(math.log(chosen.lam), np.log(chosen.lams), chosen.residual))
     if residual is None or stage.colour is not None:
-        c = 1 if stage.colour is None else stage.colour
-        with np.errstate(divide="ignore", invalid="ignore"):
-            rest = filters.tikhonov_rest(stage.H, P * c, chosen.lam)
-        left = stage.backward(_defined(rest, _BOTH) * forward.spectrum)
+        left = stage.backward(_left(stage, P, chosen.lam) * forward.spectrum)
         left = left if stage.mask is None else left[:, ~stage.mask]
         residual = float(np.sum(np.square(left, dtype=np.float64)))
     dof = float(np.interp(math.log(chosen.lam), np.log(chosen.lams), chosen.dof))
     return math.sqrt(residual / (len(forward.spectrum) * measured) / max(1 - dof / chosen.n_obs, 1e-12))
 
 
-def _bins(stage: Stage, P: Array, Y: Array) -> Bins:
+def _bins(stage: Stage, P: AnySymbol, Y: Array) -> Bins:
     """The spectra's summary over all channels (the leading axis of Y), both divided by the noise's amplitude."""
     H = stage.H
     if stage.colour is not None:
@@ -351,7 +349,7 @@ def _bins(stage: Stage, P: Array, Y: Array) -> Bins:
     return Bins.pooled([Spectra(h, P, y, stage.grid, stage.workers).binned() for h, y in pairs])
 
 
-def _colour(problem: Problem, stage: Stage, P: Array, penalty: Penalty, tau: float) -> tuple[float, float]:
+def _colour(problem: Problem, stage: Stage, P: AnySymbol, penalty: Penalty, tau: float) -> tuple[float, float]:
     """Width over which the noise is correlated, and its floor, from the middle of the image on a grid of its own.
 
     Filling holes by anything that is not a blurred scene would look like noise where H has its zeros.
@@ -369,8 +367,8 @@ def _colour(problem: Problem, stage: Stage, P: Array, penalty: Penalty, tau: flo
     image = image[middle]
     same = tuple(sizes) == stage.grid
     H = stage.H if same else transfer_function(problem.psf, sizes, workers=stage.workers)
-    P = P if same else penalty_symbol(penalty, sizes, tau=tau, spacing=stage.spacing, dtype=stage.H.real.dtype)
-    return find_colour(image, H, P)
+    P = P if same else symbol(penalty, sizes, tau=tau, spacing=stage.spacing, dtype=stage.H.real.dtype)
+    return find_colour(image, H, written_out(P))
 
 
 def _noise_level(problem: Problem) -> tuple[float, str]:
@@ -385,7 +383,7 @@ def _noise_level(problem: Problem) -> tuple[float, str]:
 
 def _all_but_mean(stage: Stage) -> Array:
     """The symbol of a penalty on everything but the mean: 1, and 0 at frequency zero."""
-    P = stage.penalty("identity")
+    P = written_out(stage.penalty("identity"))
     P[_mean(stage)] = 0
     return P
 
@@ -395,23 +393,31 @@ def _mean(stage: Stage) -> tuple[Any, ...]:
     return (..., *(0,) * len(stage.grid))
 
 
-def _least_squares(stage: Stage, P: Array, lam: float) -> Filter:
+def _least_squares(stage: Stage, P: AnySymbol, lam: float) -> Filter:
     """Tikhonov's filter. For noise of spectrum c the data weigh 1 / c: lam multiplies P c; the rest counts 1 / c."""
-    c = 1 if stage.colour is None else stage.colour
     with np.errstate(divide="ignore", invalid="ignore"):
-        gain = filters.tikhonov(stage.H, P * c, lam)
+        gain = filters.tikhonov(stage.H, written_out(_weighted(stage, P)), lam)
     return _defined(gain, _BOTH), _rest(stage, P, lam)
 
 
-def _rest(stage: Stage, P: Array, lam: float) -> Array | None:
-    """What Tikhonov's filter leaves of the data, divided by c; None where nothing is unknown."""
+def _weighted(stage: Stage, P: AnySymbol) -> AnySymbol:
+    """``P c`` for noise of spectrum c."""
+    return P if stage.colour is None else written_out(P) * stage.colour
+
+
+def _left(stage: Stage, P: AnySymbol, lam: float) -> Array:
+    """What Tikhonov's filter leaves of the data."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        left = residue(stage.H, _weighted(stage, P), lam, workers=stage.workers)
+    return left if np.isfinite(left.sum()) else _defined(left, _BOTH)
+
+
+def _rest(stage: Stage, P: AnySymbol, lam: float) -> Array | None:
+    """The same divided by c; None where nothing is unknown."""
     if not stage.free:
         return None
-    c = 1 if stage.colour is None else stage.colour
-    with np.errstate(divide="ignore", invalid="ignore"):
-        rest = filters.tikhonov_rest(stage.H, P if stage.colour is None else P * c, lam)
-    rest = _defined(rest, _BOTH)
-    return rest if stage.colour is None else rest / c
+    left = _left(stage, P, lam)
+    return left if stage.colour is None else left / stage.colour
 
 
 def _inverse_filter(stage: Stage, *, threshold: float = 0.1) -> Filter:
@@ -421,7 +427,7 @@ def _inverse_filter(stage: Stage, *, threshold: float = 0.1) -> Filter:
         return gain, None
     # This filter has no penalty of its own to extend the data by: Tikhonov's stands in, at about the same strength.
     lam = float(np.mean(dc**2)) * max(threshold, 1e-2) ** 2
-    return gain, filters.tikhonov_rest(stage.H, stage.penalty("laplacian+gradient"), lam)
+    return gain, residue(stage.H, stage.penalty("laplacian+gradient"), lam, workers=stage.workers)
 
 
 def _wiener_filter(

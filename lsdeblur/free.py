@@ -60,7 +60,7 @@ class Band:
         cls, Q: Array, grid: Sequence[int], axis: int, width: int, dtype: npt.DTypeLike, workers: int | None = None
     ) -> Band:
         """From the symbol Q on the half spectrum; computed in float64 and kept in the complex `dtype`."""
-        first = levinson(band_lags(Q, grid, axis, width), workers=workers).astype(dtype)
+        first = levinson(band_lags(Q, grid, axis, width, workers), workers=workers).astype(dtype)
         return cls(axis, width, toeplitz_factors(first, workers))
 
     def part(self, a: Array) -> Array:
@@ -77,21 +77,25 @@ class Band:
         self.part(a)[...] += part
 
 
-def band_lags(Q: Array, grid: Sequence[int], axis: int, width: int) -> Array:
+def band_lags(Q: Array, grid: Sequence[int], axis: int, width: int, workers: int | None = None) -> Array:
     """Entries of Q's Toeplitz blocks on a band: lags 0 .. width - 1 along `axis`, half spectrum along the other axes.
 
     Q (*half grid) is real and even, so its kernel along one axis is the conjugate of a transform of a real array.
     """
-    last = len(grid) - 1
+    last, n = len(grid) - 1, grid[axis]
     if axis == last and last > 0:  # the half spectrum moves to another axis, for this one is needed whole
-        others = tuple(range(last))
-        mirrored = np.roll(np.flip(Q, others), 1, others)[..., (grid[-1] - 1) // 2 : 0 : -1]
-        Q = np.concatenate([Q, mirrored], axis=-1)
-        Q = Q[(..., slice(grid[-2] // 2 + 1), slice(None))]
-    rows = np.moveaxis(Q, axis, 0).astype(np.float64)
-    lags = np.conj(_fft.rfft(rows)) / grid[axis]
-    beyond = np.conj(lags[(grid[axis] - 1) // 2 : 0 : -1])  # lag -d of the periodic kernel, for the widest bands
-    return np.concatenate([lags, beyond])[:width] if width > len(lags) else lags[:width]
+        others = [np.arange(m) for m in grid[:-1]]
+        others[-1] = others[-1][: grid[-2] // 2 + 1]
+        mirrored = Q[np.ix_(*(-k % m for k, m in zip(others, grid[:-1], strict=True)))]
+        rows = np.empty((*mirrored.shape[:-1], n))
+        rows[..., : n // 2 + 1] = Q[..., : len(others[-1]), :]
+        rows[..., n // 2 + 1 :] = mirrored[..., (n - 1) // 2 : 0 : -1]
+    else:
+        rows = Q.astype(np.float64)
+    lags = np.moveaxis(_fft.rfft(rows, axis, workers), axis, 0)
+    if width > len(lags):  # lag -d of the periodic kernel, for the widest bands
+        lags = np.concatenate([lags, np.conj(lags[(n - 1) // 2 : 0 : -1])])
+    return np.conj(lags[:width]) / n
 
 
 def toeplitz_factors(first: Array, workers: int | None = None) -> tuple[Array, Array]:

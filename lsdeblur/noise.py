@@ -28,6 +28,7 @@ _GAIN = 0.03  # log-likelihood a frequency that a width must gain then: of white
 _FLOOR_GAIN = 0.03  # and a floor besides: with one, white noise on a page of text gains up to 0.053
 _HARD_GAIN = 0.15  # and where noise rules nowhere: white noise on a page of text gains up to 0.117
 _EVIDENCE = 100.0  # and in all: on small frames white noise reaches some 50
+_DECADES = np.logspace(-9, 6, 16)  # in which the ratio of scene and noise is looked for
 _FAINT = 1e-4  # of the image's standard deviation: weaker noise is lost among what the model of the scene misses
 _SAMPLES = 6000  # frequencies looked at
 _ENOUGH = 200  # erased frequencies needed: the median of so many is known to 10 %
@@ -120,12 +121,13 @@ def find_colour(image: npt.NDArray[Any], H: npt.NDArray[Any], P: npt.NDArray[Any
     index = np.arange(P.size) if P.size <= _SAMPLES else rng.choice(P.size, _SAMPLES, replace=False)
     index = index[P.ravel()[index] > 0]
 
-    def sample(a: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-        return np.broadcast_to(a, P.shape).ravel()[index].astype(np.float64)
+    def sample(a: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+        return np.broadcast_to(a, P.shape).ravel()[index].astype(np.float32)  # sums of some thousands: enough
 
     window = hann(grid, image.dtype)
     E = np.concatenate([_power(_windowed(g, window).ravel()[index].astype(np.complex128)) for g in image])
-    if not E.sum() > 0:
+    level = float(E.sum())
+    if not level > 0:
         return 0.0, FLOOR
     r2 = np.tile(sum(sample(w**2) for w in frequencies(grid)), len(image))
     share = np.tile(sample(hermitian_weights(grid)), len(image))
@@ -134,8 +136,9 @@ def find_colour(image: npt.NDArray[Any], H: npt.NDArray[Any], P: npt.NDArray[Any
     scene = [_leaked(np.divide(a, P, out=np.zeros_like(P), where=P > 0), grid, index) for a in A]
     s = np.concatenate([scene[c % len(H)] for c in range(len(image))])
     scale = float(A.max()) / float(P.mean(dtype=np.float64))
-    white, lam = _whittle(s, E, share, scale)
-    if share @ (lam / (s + lam) * E) < _FAINT**2 * float(image.var(dtype=np.float64)) * math.prod(grid):
+    s, E = ((a / unit).astype(np.float32) for a, unit in ((s, scale), (E, level)))
+    white, lam = _whittle(s, E, share)
+    if level * float(share @ (lam / (s + lam) * E)) < _FAINT**2 * float(image.var(dtype=np.float64)) * math.prod(grid):
         return 0.0, FLOOR
     hidden = max(0.0, 1 - float(share @ (lam / (s + lam))) / _SEEN)
     values = np.empty((len(_FLOORS), len(_WIDTHS)))
@@ -143,7 +146,7 @@ def find_colour(image: npt.NDArray[Any], H: npt.NDArray[Any], P: npt.NDArray[Any
         if i == 1 and j == 0 and values[0].min() >= white:  # no width gains anything: white noise
             return 0.0, FLOOR
         c = np.exp(-(_WIDTHS[j] ** 2) * r2) + _FLOORS[i]
-        values[i, j] = _whittle(s / c, E / c, share, scale)[0] + share @ np.log(c)
+        values[i, j] = _whittle(s / c, E / c, share)[0] + share @ np.log(c)
     values[1:] += _FLOOR_GAIN
     i, j = np.unravel_index(np.argmin(values), values.shape)
     if white - values[i, j] < max(_GAIN + hidden * (_HARD_GAIN - _GAIN), _EVIDENCE / image.size):
@@ -153,20 +156,20 @@ def find_colour(image: npt.NDArray[Any], H: npt.NDArray[Any], P: npt.NDArray[Any
     return float(np.clip(width, widths[0], widths[-1])), _FLOORS[i]
 
 
-def _whittle(s: npt.NDArray[Any], E: npt.NDArray[Any], share: npt.NDArray[Any], scale: float) -> tuple[float, float]:
+def _whittle(s: npt.NDArray[Any], E: npt.NDArray[Any], share: npt.NDArray[Any]) -> tuple[float, float]:
     """Least minus log-likelihood a frequency, for spectra ``N (1 + s / lam)`` with N fitted, and its lambda.
 
     `share` are the frequencies' weights, together 1. Where there is neither noise nor scene, as in an enlarged image,
-    there may be two minima: all of the range from 1e-9 to 1e6 times `scale` is searched.
+    there may be two minima: all of the range from 1e-9 to 1e6 is searched.
     """
 
-    def value(lam: npt.NDArray[Any], part: slice = slice(None)) -> npt.NDArray[np.float64]:
-        q, weights = lam[:, np.newaxis] / (s[part] + lam[:, np.newaxis]), share[part]
+    def value(lam: npt.NDArray[Any], part: slice = slice(None)) -> npt.NDArray[Any]:
+        column, weights = lam.astype(s.dtype)[:, np.newaxis], share[part]
+        q = column / (s[part] + column)
         return np.log((q * E[part]) @ weights) - np.log(q) @ weights / weights.sum()
 
     few = slice(None, None, 4)  # frequencies suffice to find the right decade
-    coarse = scale * np.logspace(-9, 6, 16)
-    t = math.log(coarse[np.argmin(value(coarse, few))]) + math.log(10) * np.array([-0.5, 0.0, 0.5])
+    t = math.log(_DECADES[np.argmin(value(_DECADES, few))]) + math.log(10) * np.array([-0.5, 0.0, 0.5])
     best, least = _vertex(t, value(np.exp(t)))
     return least, math.exp(best)
 
@@ -192,9 +195,11 @@ def hann(shape: Sequence[int], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
 
 def _windowed(image: npt.NDArray[Any], window: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Spectrum of the windowed image, scaled so that white noise keeps its power per pixel (times the pixels)."""
-    mean = np.sum(image * window, dtype=np.float64) / np.sum(window, dtype=np.float64)
-    scale = math.sqrt(float(np.mean(np.square(window, dtype=np.float64))))
-    return _fft.rfftn((image - image.dtype.type(mean)) * (window / image.dtype.type(scale)), image.ndim)
+    mean, square = np.vdot(image, window) / window.sum(), np.vdot(window, window) / window.size
+    centred = image - image.dtype.type(mean)
+    centred *= window
+    centred /= image.dtype.type(math.sqrt(square))
+    return _fft.rfftn(centred, image.ndim)
 
 
 def _leaked(power: npt.NDArray[Any], grid: Sequence[int], index: npt.NDArray[Any]) -> npt.NDArray[np.float64]:

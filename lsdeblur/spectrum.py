@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lsdeblur import _fft
-from lsdeblur._kernels import histogram
+from lsdeblur._kernels import AnySymbol, Symbol, histogram, written_out
 from lsdeblur._validate import as_float_array, check_choice, check_fits, check_positive
 
 __all__ = [
@@ -36,15 +36,15 @@ Array = npt.NDArray[Any]
 #: a name, a small array (an operator's impulse response) or a function of the frequencies
 Penalty: TypeAlias = str | npt.ArrayLike | Callable[..., npt.ArrayLike]
 
-#: name -> symbol P for the Laplacian's symbol L (which is also that of |grad|^2) and the weight tau
-PENALTIES: dict[str, Callable[[Array, float], Array]] = {
-    "identity": lambda L, tau: np.ones_like(L),
-    "gradient": lambda L, tau: L,
-    "laplacian": lambda L, tau: L * L,
-    "laplacian+gradient": lambda L, tau: L * (L + tau),
+#: name -> weights of 1, L and L^2 in P for the Laplacian's symbol L (which is also that of |grad|^2), with a given tau
+PENALTIES: dict[str, Callable[[float], tuple[float, float, float]]] = {
+    "identity": lambda tau: (1, 0, 0),
+    "gradient": lambda tau: (0, 1, 0),
+    "laplacian": lambda tau: (0, 0, 1),
+    "laplacian+gradient": lambda tau: (0, tau, 1),
 }
 
-_MANTISSA_BITS = 5  # 2^5 = 32 bins an octave of s: within a bin s varies by at most 3 %
+_MANTISSA_BITS = 4  # 2^4 = 16 bins an octave of s: within a bin s varies by at most 6 %
 _SHIFT = 23 - _MANTISSA_BITS
 _FACTORS = 24  # of a PSF, at the most: their products take less time than transforms of its rows (measured)
 _LARGE = 1 << 21  # values of the grid from which on they do
@@ -227,6 +227,18 @@ def penalty_symbol(
     ValueError
         An unknown name; a symbol that is negative, not finite, zero everywhere or of another shape.
     """
+    return written_out(symbol(penalty, grid, tau=tau, spacing=spacing, dtype=dtype))
+
+
+def symbol(
+    penalty: Penalty,
+    grid: Sequence[int],
+    *,
+    tau: float = 0.1,
+    spacing: Sequence[float] | None = None,
+    dtype: npt.DTypeLike = np.float64,
+) -> AnySymbol:
+    """`penalty_symbol`, a named penalty in tables of its axes."""
     if not isinstance(penalty, str):
         if callable(penalty):
             P = np.asarray(power_spectrum(penalty, grid, "penalty", dtype))
@@ -240,13 +252,9 @@ def penalty_symbol(
         return P
     check_choice(penalty, PENALTIES, "penalty")
     along = zip(frequencies(grid), spacing or (1.0,) * len(grid), strict=True)
-    first, *others = (((2 - 2 * np.cos(w)) / d**2).astype(dtype) for w, d in along)
-    rest = sum(others, np.zeros((1,) * len(grid), dtype))
-    P, tau = np.empty((*grid[:-1], grid[-1] // 2 + 1), dtype), check_positive(tau, "tau")
-    n = max(1, len(P) * _BLOCK // P.size)
-    for rows in (slice(i, i + n) for i in range(0, len(P), n)):
-        P[rows] = PENALTIES[penalty](first[rows] + rest, tau)
-    return P
+    *others, last = (((2 - 2 * np.cos(w)) / d**2).astype(dtype) for w, d in along)
+    rows = np.asarray(sum(others, np.zeros((1,) * len(grid), dtype)))
+    return Symbol(rows, last.ravel(), np.array(PENALTIES[penalty](check_positive(tau, "tau")), dtype))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -344,11 +352,11 @@ class Bins:
 class Spectra:
     """Transfer function, penalty and data of one restoration, on the half spectrum of `grid`.
 
-    H : complex array (*half grid); P : real array (*half grid); Y : complex array (channels, *half grid).
+    H : complex array (*half grid); P : symbol of the penalty; Y : complex array (channels, *half grid).
     """
 
     H: Array
-    P: Array
+    P: AnySymbol
     Y: Array
     grid: tuple[int, ...]
     workers: int | None = None
@@ -358,7 +366,7 @@ class Spectra:
         scale = self._scale()
         A = _power(self.H)
         with np.errstate(divide="ignore", invalid="ignore"):
-            s = np.where(A > 0, A / self.P / scale, 0).ravel()
+            s = np.where(A > 0, A / written_out(self.P) / scale, 0).ravel()
         weights = np.broadcast_to(hermitian_weights(self.grid), A.shape)
         count = (len(self.Y) * weights).ravel()
         energy = (weights * sum(_power(y) for y in self.Y) / math.prod(self.grid)).ravel()
@@ -367,9 +375,9 @@ class Spectra:
         return Bins(s[~free] * scale, count[~free], kept, float(count[free].sum()), scale)
 
     def binned(self) -> Bins:
-        """Frequencies gathered by s, 32 bins an octave, in one pass over the spectra.
+        """Frequencies gathered by s, 16 bins an octave, in one pass over the spectra.
 
-        A bin's number is the leading bits of ``s / scale`` as a float32: its exponent and 5 bits of its mantissa. So
+        A bin's number is the leading bits of ``s / scale`` as a float32: its exponent and 4 bits of its mantissa. So
         s = 0 and s = infinity (P = 0) have bins of their own, and no logarithm is taken. Each bin keeps the mean of
         its s.
         """
@@ -387,7 +395,7 @@ class Spectra:
 
     def _scale(self) -> float:
         """``|H(0)|^2`` over the mean of P; 1 where P is zero everywhere."""
-        mean = float(np.mean(self.P, dtype=np.float64))
+        mean = self.P.mean() if isinstance(self.P, Symbol) else float(np.mean(self.P, dtype=np.float64))
         return abs(complex(self.H[(0,) * self.H.ndim])) ** 2 / mean if mean > 0 else 1.0
 
 

@@ -232,3 +232,16 @@ def test_restorations_agree() -> None:
     for result in results[1:]:
         np.testing.assert_allclose(result, results[0], rtol=0, atol=1e-12)
     assert math.isfinite(float(results[0].sum()))
+
+
+def test_a_plan_keeps_the_library_it_was_made_with(caplog: pytest.LogCaptureFixture) -> None:
+    image, h = data((40, 37), float), psf.motion(7, 30)
+    with fft_backend("fftw", measure=True):
+        kept = lsdeblur.plan(h, image.shape, lam=0.1, boundary="periodic")
+    free = lsdeblur.plan(h, image.shape, lam=0.1, boundary="periodic")
+    for plan, expected in ((kept, {"fftw-measured"}), (free, {"scipy"})):
+        caplog.clear()
+        with fft_backend("scipy"), caplog.at_level(logging.DEBUG, "lsdeblur"):
+            plan(image)
+            assert _fft.chosen_backend() == "scipy"
+        assert {record.args[0] for record in caplog.records if isinstance(record.args, tuple)} == expected

@@ -76,6 +76,41 @@ def test_restored(shape: tuple[int, ...], dtype: type) -> None:
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("dtype", ROUNDING)
 @pytest.mark.usefixtures("body")
+def test_residue(shape: tuple[int, ...], dtype: type) -> None:
+    """What a filter leaves; several transfer functions share a penalty."""
+    P, H, other, _ = case(shape, dtype)
+    both = np.stack([H, other])
+    expected = 0.2 * P / (np.abs(both) ** 2 + dtype(0.2) * P)
+    for given, wanted in ((H, expected[0]), (both, expected)):
+        actual = _kernels.residue(given, P, 0.2, workers=3)
+        assert actual.dtype == dtype
+        np.testing.assert_allclose(actual, wanted, rtol=3 * ROUNDING[dtype])
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("dtype", ROUNDING)
+@pytest.mark.usefixtures("body")
+def test_a_symbol_in_tables_is_the_one_written_out(shape: tuple[int, ...], dtype: type) -> None:
+    _, H, Y, w = case(shape, dtype)
+    rng = np.random.default_rng(3)
+    tables = rng.random((*shape[:-1], 1)), rng.random(shape[-1]), np.array([0.3, 0.2, 1.5])
+    P = _kernels.Symbol(*(a.astype(dtype) for a in tables))
+    L = P.rows.astype(float) + P.columns
+    full = _kernels.written_out(P)
+    assert full.dtype == dtype
+    np.testing.assert_allclose(full, P.weights[0] + L * (P.weights[1] + P.weights[2] * L), rtol=ROUNDING[dtype])
+    assert P.mean() == pytest.approx(full.mean(dtype=float), rel=ROUNDING[dtype])
+    close = {"rtol": 3 * ROUNDING[dtype], "atol": 3 * ROUNDING[dtype]}
+    np.testing.assert_allclose(_kernels.residue(H, P, 0.2, workers=3), _kernels.residue(H, full, 0.2), **close)
+    actual, expected = (_kernels.restored(Y.copy(), H, symbol, 0.2, workers=3) for symbol in (P, full))
+    np.testing.assert_allclose(actual, expected, **close)
+    sums = [_kernels.histogram(H, symbol, Y[np.newaxis], w, 0.7, 18, workers=3).sum(axis=1) for symbol in (P, full)]
+    np.testing.assert_allclose(*sums, rtol=1e-5 if dtype is np.float32 else 1e-12)  # a value may change its bin
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("dtype", ROUNDING)
+@pytest.mark.usefixtures("body")
 def test_product(shape: tuple[int, ...], dtype: type) -> None:
     _, Y, G, _ = case(shape, dtype)
     expected = G * Y
