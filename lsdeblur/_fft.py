@@ -28,6 +28,7 @@ __all__ = [
     "chosen_backend",
     "fft",
     "fft_backend",
+    "framed",
     "good_size",
     "half_frequencies",
     "ifft",
@@ -40,6 +41,7 @@ __all__ = [
 Array = npt.NDArray[Any]
 
 _SMALL = 1 << 17  # below this many values starting threads costs more than they save (measured)
+_ROWS = 1 << 19  # values of the rows that are transformed at once where only a part of them is kept
 _ALIGNMENT = 16  # bytes, what FFTW asks of an address to use vector instructions
 _PLANS = 64  # FFTW's plans that a thread keeps, each with some thousand numbers at the most
 
@@ -63,11 +65,24 @@ class SciPy:
         return scipy.fft.rfftn(x, axes=tuple(range(-ndim, 0)), workers=threads)
 
     def irfftn(self, spectrum: Array, shape: tuple[int, ...], threads: int, overwrite: bool) -> Array:
+        return scipy.fft.irfft(self._all_but_last(spectrum, shape, threads, overwrite), shape[-1], workers=threads)
+
+    def framed(self, spectrum: Array, shape: tuple[int, ...], frame: tuple[int, ...], threads: int) -> Array:
+        """The corner of shape `frame` of `irfftn`, some rows at a time: the rest is never in memory."""
+        kept: tuple[Any, ...] = (..., *(slice(n) for n in frame[:-1]), slice(None))
+        Y = self._all_but_last(spectrum, shape, threads, True)[kept]
+        out = np.empty((*Y.shape[:-1], frame[-1]), Y.real.dtype)
+        n = max(1, _ROWS // shape[-1])
+        for plane in np.ndindex(Y.shape[:-2]):
+            for rows in (slice(i, i + n) for i in range(0, frame[-2], n)):
+                out[plane][rows] = scipy.fft.irfft(Y[plane][rows], shape[-1], workers=threads)[:, : frame[-1]]
+        return out
+
+    def _all_but_last(self, spectrum: Array, shape: tuple[int, ...], threads: int, overwrite: bool) -> Array:
+        """Inverse along the leading axes, on their own: within irfftn it would not be done in place."""
         axes = tuple(range(-len(shape), -1))
-        if axes:  # on its own, for within irfftn it would not be done in place
-            in_place = overwrite and spectrum.flags.writeable
-            spectrum = scipy.fft.ifftn(spectrum, axes=axes, overwrite_x=in_place, workers=threads)
-        return scipy.fft.irfft(spectrum, shape[-1], workers=threads)
+        in_place = overwrite and spectrum.flags.writeable
+        return scipy.fft.ifftn(spectrum, axes=axes, overwrite_x=in_place, workers=threads) if axes else spectrum
 
     def fft(self, x: Array, n: int, threads: int) -> Array:
         return scipy.fft.fft(x, n, axis=0, workers=threads)
@@ -315,6 +330,15 @@ def irfftn(spectrum: Array, shape: tuple[int, ...], workers: int | None = None, 
     """Real array of spatial `shape` (the last axes) from its half spectrum, which may be overwritten unless told."""
     backend, threads = _choose(spectrum, math.prod(shape), workers)
     return backend.irfftn(spectrum, tuple(shape), threads, overwrite)
+
+
+def framed(spectrum: Array, shape: tuple[int, ...], frame: tuple[int, ...], workers: int | None = None) -> Array:
+    """The frame at the origin of `irfftn`, contiguous; the spectrum may be overwritten."""
+    backend, threads = _choose(spectrum, math.prod(shape), workers)
+    if isinstance(backend, SciPy) and len(frame) > 1 and frame != shape:
+        return backend.framed(spectrum, shape, frame, threads)
+    corner: tuple[Any, ...] = (..., *(slice(n) for n in frame))
+    return np.ascontiguousarray(backend.irfftn(spectrum, shape, threads, True)[corner])
 
 
 def fft(x: Array, n: int, workers: int | None = None) -> Array:

@@ -149,7 +149,7 @@ class Stage:
 
     def backward(self, spectrum: Array) -> Array:
         """The frame (..., *shape) of a half spectrum, which may be overwritten."""
-        return np.ascontiguousarray(crop(_fft.irfftn(spectrum, self.grid, self.workers), self.shape))
+        return _fft.framed(spectrum, self.grid, self.shape, self.workers)
 
     @property
     def free(self) -> bool:

@@ -335,7 +335,7 @@ def _residual_noise(stage: Stage, P: AnySymbol, forward: Forward, chosen: Select
     if residual is None or stage.colour is not None:
         left = stage.backward(_left(stage, P, chosen.lam) * forward.spectrum)
         left = left if stage.mask is None else left[:, ~stage.mask]
-        residual = float(np.sum(np.square(left, dtype=np.float64)))
+        residual = float(np.einsum("ij,ij->", *[left.reshape(len(left), -1)] * 2, dtype=np.float64))
     dof = float(np.interp(math.log(chosen.lam), np.log(chosen.lams), chosen.dof))
     return math.sqrt(residual / (len(forward.spectrum) * measured) / max(1 - dof / chosen.n_obs, 1e-12))
 

@@ -61,6 +61,28 @@ def test_real_transforms(
     np.testing.assert_array_equal(backend.irfftn(Y, shape, threads, True), back)
 
 
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("batch", [(), (3,)])
+@pytest.mark.parametrize(("shape", "frame"), [((8,), (5,)), ((6, 9), (5, 7)), ((6, 9), (6, 4)), ((4, 5, 6), (3, 5, 5))])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_frame_of_it(
+    name: str,
+    batch: tuple[int, ...],
+    shape: tuple[int, ...],
+    frame: tuple[int, ...],
+    dtype: type,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(_fft, "_ROWS", 20)
+    Y = _fft.rfftn(data((*batch, *shape), dtype), len(shape))
+    expected = _fft.irfftn(Y, shape, overwrite=False)[(..., *(slice(n) for n in frame))]
+    with _fft.using(name):
+        actual = _fft.framed(Y, shape, frame)
+    assert actual.flags.c_contiguous
+    assert actual.dtype == dtype
+    np.testing.assert_allclose(actual, expected, rtol=0, atol=20 * np.finfo(dtype).eps)
+
+
 @pytest.mark.parametrize("shape", [(378, 578), (60, 242), (51, 286), (344, 338), (240, 240), (2, 2, 242)])
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_inputs_are_kept_whatever_their_factors(backend: _fft.Backend, shape: tuple[int, ...], dtype: type) -> None:
