@@ -17,7 +17,7 @@ import numpy.typing as npt
 from lsdeblur._results import Selection
 from lsdeblur._validate import check_choice
 
-__all__ = ["METHODS", "Method", "Problem", "Solution", "check_options", "resolve"]
+__all__ = ["METHODS", "Method", "Problem", "Progress", "Solution", "check_options", "resolve"]
 
 #: name -> "module:callable", imported when it is chosen
 METHODS: dict[str, str] = {
@@ -25,6 +25,15 @@ METHODS: dict[str, str] = {
     "wiener": "lsdeblur.direct:wiener",
     "tikhonov": "lsdeblur.direct:tikhonov",
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What a callback gets: `iteration` (or tile) of at most `total` is done; the `objective` where one falls."""
+
+    iteration: int
+    total: int
+    objective: float | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,6 +54,8 @@ class Problem:
         Threads; None means all processors.
     mask : bool array (*spatial) or None
         True where the image was not measured; there it holds the nearest measured value.
+    callback : callable or None
+        What iterative methods call by `goes_on`.
     """
 
     image: npt.NDArray[np.floating[Any]]
@@ -53,6 +64,16 @@ class Problem:
     spacing: tuple[float, ...]
     workers: int | None = None
     mask: npt.NDArray[np.bool_] | None = None
+    callback: Callable[[Progress], object] | None = None
+
+    def goes_on(self, iteration: int, total: int, objective: float | None = None) -> bool:
+        """Tell the callback of an iteration that is done; False if it raised StopIteration to end the run."""
+        try:
+            if self.callback is not None:
+                self.callback(Progress(iteration, total, objective))
+        except StopIteration:
+            return False
+        return True
 
     @property
     def shape(self) -> tuple[int, ...]:

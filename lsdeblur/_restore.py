@@ -101,7 +101,8 @@ def restore(
         the same call, after any interruption, restores only the tiles that are missing, and the result is the same
         bit for bit. Another call is refused.
     callback : callable, optional
-        Called after each tile with its progress (`iteration` of `total`). `StopIteration` ends the run.
+        Called after each tile, or each iteration of an iterative method, with its progress (`iteration` of `total`, and
+        the `objective` where one falls). `StopIteration` ends the run.
     workers : int, optional
         Threads; None means all processors. Tiles run on threads, each with single-threaded transforms.
     **options
@@ -164,6 +165,7 @@ def restore(
         )  # fmt: skip
         return _restoration(solution, psf, name, call)
     problem = _problem(image, psf, name, boundary, channel_axis, spacing, mask, workers)
+    problem = replace(problem, callback=callback)
     logger.debug("%s on %s %s, boundary %s", name, problem.image.shape, problem.image.dtype, boundary)
     solution = function(problem, **options)
     if not isinstance(solution, Solution):
@@ -213,7 +215,7 @@ def _by_tiles(
             "tile": tile is not None and tile != "auto",
             "halo": not isinstance(halo, str) or halo != "auto",
             "out": out is not None,
-            "callback": callback is not None,
+            "callback": callback is not None and isinstance(method, str) and method in DIRECT,
         }.items()
         if given
     ]

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lsdeblur import _fft
-from lsdeblur._methods import Method, Problem, Solution, check_options
+from lsdeblur._methods import Method, Problem, Progress, Solution, check_options
 from lsdeblur._stage import Plan, Stage
 from lsdeblur._stores import Journal, Source, check_out, checksum, described, journal_of
 from lsdeblur._validate import check_size
@@ -26,7 +26,7 @@ from lsdeblur.direct import make_plan
 from lsdeblur.errors import LsdeblurWarning, ParameterChoiceError
 from lsdeblur.noise import estimate_noise_std, hann
 from lsdeblur.selection import NEED_NOISE
-from lsdeblur.tiling import Progress, Tile, run, tiles, window_shape
+from lsdeblur.tiling import Tile, run, tiles, window_shape
 
 __all__ = [
     "DIRECT",

@@ -19,10 +19,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lsdeblur._methods import Method, Problem, Solution, check_options, resolve
+from lsdeblur._methods import Method, Problem, Progress, Solution, check_options, resolve
 from lsdeblur._validate import check_size, resolve_workers
 
-__all__ = ["Progress", "Tile", "run", "tiled", "tiles", "window_shape"]
+__all__ = ["Tile", "run", "tiled", "tiles", "window_shape"]
 
 Array = npt.NDArray[Any]
 Slices = tuple[Any, ...]
@@ -35,14 +35,6 @@ class Tile:
     core: Slices
     window: Slices
     inner: Slices
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """What a callback gets after each tile: `iteration` of `total` tiles are done."""
-
-    iteration: int
-    total: int
 
 
 def window_shape(shape: Sequence[int], tile: Sequence[int], halo: Sequence[int]) -> tuple[int, ...]:

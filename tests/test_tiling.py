@@ -17,7 +17,7 @@ import reference
 from reference import Array
 
 import lsdeblur
-from lsdeblur import _stores, _tiled, fft_backend, plan, psf, restore, tiling
+from lsdeblur import _methods, _stores, _tiled, fft_backend, plan, psf, restore, tiling
 from lsdeblur.errors import LsdeblurWarning
 
 PSF = psf.gaussian(1.2)
@@ -127,7 +127,7 @@ def test_the_input_is_not_changed_and_calls_repeat() -> None:
 def test_progress_and_an_early_end() -> None:
     seen: list[tuple[int, int]] = []
 
-    def watch(state: tiling.Progress) -> None:
+    def watch(state: _methods.Progress) -> None:
         seen.append((state.iteration, state.total))
         if len(seen) == 3:
             raise StopIteration
@@ -284,7 +284,7 @@ def test_interrupted_and_gone_on_with(store: Store) -> None:
     g = blurred()
     expected = restore(g, PSF, tile=50).image
 
-    def stop(state: tiling.Progress) -> None:
+    def stop(state: _methods.Progress) -> None:
         if state.iteration % 4 == 0:
             raise StopIteration
 

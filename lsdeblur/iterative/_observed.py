@@ -1,0 +1,93 @@
+"""The observed image as iterative methods see it: a blurred scene on a periodic grid, some of its pixels measured.
+
+A free boundary and a mask are the same thing here: pixels of the blurred scene that were not measured. For the other
+boundaries the image is extended first, and every pixel counts as measured.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from lsdeblur import _fft
+from lsdeblur._methods import Problem
+from lsdeblur.boundary import crop, extend, grid_shape
+from lsdeblur.psf import PSFGrid
+from lsdeblur.spectrum import transfer_function
+
+__all__ = ["Observed"]
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Observed:
+    """One channel, ``g = M (h * f) + n``: the scene f lives on a periodic `grid`, M keeps the measured pixels.
+
+    Attributes
+    ----------
+    data : array (*grid)
+        g, and 0 where nothing was measured.
+    measured : bool array (*grid) or None
+        M; None where every pixel of the grid was measured.
+    H : complex array (*half grid)
+        The transfer function of h.
+    shape : tuple of int
+        The frame's, which lies at the grid's origin.
+    """
+
+    data: Array
+    measured: Array | None
+    H: Array
+    shape: tuple[int, ...]
+    workers: int | None = None
+
+    @classmethod
+    def all_of(cls, problem: Problem) -> list[Observed]:
+        """One for each channel of the problem."""
+        if isinstance(problem.psf, PSFGrid):
+            raise TypeError("a PSFGrid needs method='tikhonov': this one works with a uniform PSF, such as psf.at(...)")
+        shape, boundary = problem.shape, problem.boundary
+        grid = grid_shape(shape, problem.psf.shape[1:], boundary)
+        H = transfer_function(problem.psf, grid, workers=problem.workers)
+        if boundary == "free" or problem.mask is not None:
+            measured = np.zeros(grid, bool)
+            crop(measured, shape)[...] = True if problem.mask is None else ~problem.mask
+            data = extend(problem.image, grid, "zero") * measured
+        else:
+            measured, data = None, extend(problem.image, grid, boundary, problem.psf, problem.workers)
+        return [cls(g, measured, H[c % len(H)], shape, problem.workers) for c, g in enumerate(data)]
+
+    @property
+    def grid(self) -> tuple[int, ...]:
+        return self.data.shape
+
+    @property
+    def n_measured(self) -> int:
+        return math.prod(self.grid) if self.measured is None else int(np.count_nonzero(self.measured))
+
+    def blur(self, scene: Array) -> Array:
+        """``M (h * f)``, 0 where nothing was measured."""
+        return self.seen(self.filtered(self.H, scene))
+
+    def adjoint(self, image: Array) -> Array:
+        """Its adjoint: correlation with h, of the measured pixels."""
+        return self.filtered(self.H.conj(), self.seen(image))
+
+    def seen(self, image: Array) -> Array:
+        """``M``: 0 in place of what was not measured."""
+        return image if self.measured is None else image * self.measured
+
+    def filtered(self, gain: Array, image: Array) -> Array:
+        """An image (*grid) times a gain on its half spectrum."""
+        F = _fft.rfftn(image, len(self.grid), self.workers)
+        F *= gain
+        return _fft.irfftn(F, self.grid, self.workers)
+
+    def frame(self, scene: Array) -> Array:
+        """The frame (*shape) of a scene, contiguous."""
+        return np.ascontiguousarray(crop(scene, self.shape))
