@@ -5,13 +5,15 @@
 "quality": images of 4096 x 4096 pixels by tiles and as a whole, lambda fixed: PSNR lost, largest difference, and the
 mean step of that difference across a seam beside that elsewhere. "speed": MPix/s by tiles at 4096 against a whole image
 of 2048 x 2048, free boundary, lambda fixed. "memory": a float32 image in a Zarr array, made tile by tile, restored into
-another in a fresh process; its peak of memory, above that of the process before.
+another in a fresh process; its peak of memory, above that of the process before. "cluster": a Dask array on a local
+cluster of two processes beside threads. "killed": a process that restores into a Zarr array is killed at three random
+moments, then the call is made again.
 """
 
 from __future__ import annotations
 
 import argparse
-import resource
+import random
 import statistics
 import subprocess
 import sys
@@ -47,7 +49,12 @@ def blurred(size: int, h: np.ndarray, noise_std: float) -> tuple[np.ndarray, np.
 
 
 def quality(size: int) -> None:
-    print(f"{'psf':15}{'noise':>7}{'lambda':>9}{'whole dB':>9}{'lost dB':>9}{'largest':>9}{'seams':>8}  tiles")
+    print(
+        "seam: mean squared difference across it, beside that across other rows; whole: the same rows of the image that"
+    )
+    print("was restored as a whole; differ: of the difference of the two")
+    head = f"{'psf':15}{'noise':>7}{'lambda':>9}{'whole dB':>9}{'lost dB':>9}{'largest':>9}"
+    print(f"{head}{'seam':>9}{'whole':>8}{'differ':>8}  tiles")
     for name, make in PSFS.items():
         for noise_std in (0.002, 0.01):
             h = make().astype(np.float32)
@@ -56,13 +63,18 @@ def quality(size: int) -> None:
             whole = restore(g, h, lam=lam, tile=None).image
             tiles = restore(g, h, lam=lam, tile=2048)
             error = tiles.image - whole
-            steps = np.abs(np.diff(error, axis=0)).mean(axis=1)
+            seams = [across(image)[2047] / across(image).mean() for image in (tiles.image, whole, error)]
             best, found = (metrics.psnr(x, truth, data_range=1.0) for x in (whole, tiles.image))
             print(
                 f"{name:15}{noise_std:7}{lam:9.2g}{best:9.2f}{best - found:9.4f}{np.abs(error).max():9.4f}"
-                f"{steps[2047] / steps.mean():8.1f}  {tiles.message.partition('; ')[2]}",
+                f"{seams[0]:9.3f}{seams[1]:8.3f}{seams[2]:8.1f}  {tiles.message.partition('; ')[2]}",
                 flush=True,
             )
+
+
+def across(image: np.ndarray) -> np.ndarray:
+    """Mean squared difference between each row and the next."""
+    return np.square(np.diff(image, axis=0), dtype=np.float64).mean(axis=1)
 
 
 def speed(rounds: int) -> None:
@@ -105,22 +117,74 @@ def make_zarr(size: int, folder: Path) -> None:
             image[i : i + 2048, j : j + 2048] = np.roll(tile, i + j)[: size - i, : size - j]
 
 
-def child(size: int, folder: Path) -> None:
+def resident(key: str) -> int:
+    """Memory of this process in KiB, now ("VmRSS") or at its highest ("VmHWM"); Linux only.
+
+    `resource.getrusage` counts what the parent held before it started this program.
+    """
+    fields = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    return int(fields[key].split()[0])
+
+
+def child(size: int, folder: Path, tile: int | None) -> None:
     import zarr
 
     image = zarr.open_array(folder / "in.zarr", mode="r")
-    out = zarr.create_array(folder / "out.zarr", shape=(size, size), dtype="f4", chunks=(1024, 1024), compressors=None)
+    if tile is None:
+        zarr.create_array(folder / "out.zarr", shape=(size, size), dtype="f4", chunks=(1024, 1024), compressors=None)
+    out = zarr.open_array(folder / "out.zarr", mode="r+")
     h = psf.gaussian(2.0)
     restore(np.ones((64, 64), np.float32), h)  # what is imported and compiled counts as the interpreter's own
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = resident("VmRSS")
     start = time.perf_counter()
-    result = restore(image, h, out=out)
+    result = restore(image, h, out=out, tile=tile or "auto")
     seconds = time.perf_counter() - start
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    peak = resident("VmHWM")
     print(f"\n{size} x {size} float32, {size**2 * 4 / 2**20:.0f} MiB, Zarr to Zarr, lambda automatic:")
     print(f"peak {peak / 1024:.0f} MiB, {(peak - before) / 1024:.0f} MiB above the interpreter's own; {seconds:.0f} s, "
           f"{size**2 / 1e6 / seconds:.2f} MPix/s")  # fmt: skip
     print(result.message)
+
+
+def cluster(size: int, rounds: int = 3) -> None:
+    import dask.array as da
+    from distributed import Client, LocalCluster
+
+    h = psf.gaussian(2.0).astype(np.float32)
+    g = blurred(size, h, 0.01)[0]
+    expected = restore(g, h, tile=1024, halo=64).image
+    rates: dict[str, list[float]] = {"threads": [], "processes": []}
+    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as local, Client(local) as client:
+        for _ in range(rounds):
+            for kind in rates:
+                start = time.perf_counter()
+                lazy = restore(da.from_array(g, chunks=1024), h, tile=1024, halo=64).image
+                image = lazy.compute(scheduler="threads") if kind == "threads" else client.compute(lazy).result()
+                rates[kind].append(g.size / 1e6 / (time.perf_counter() - start))
+                print(f"{kind:10}{'the same' if np.array_equal(image, expected) else 'ANOTHER RESULT'}", flush=True)
+    print(", ".join(f"{kind} {statistics.median(found):.2f} MPix/s" for kind, found in rates.items()))
+
+
+def killed(size: int, folder: Path) -> None:
+    import zarr
+
+    make_zarr(size, folder)
+    image = zarr.open_array(folder / "in.zarr", mode="r")
+    start = time.perf_counter()
+    expected = restore(image, psf.gaussian(2.0), tile=512).image
+    seconds, chance = time.perf_counter() - start, random.Random()
+    command = [sys.executable, __file__, "--size", str(size), "--folder", str(folder), "--child", "--tile", "512"]
+    zarr.create_array(folder / "out.zarr", shape=(size, size), dtype="f4", chunks=(512, 512), fill_value=np.nan)
+    for _ in range(3):
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        time.sleep(1 + chance.uniform(0, seconds / 3))
+        process.kill()
+        process.wait()
+        done = zarr.open_array(folder / "out.zarr", mode="r").attrs.get("lsdeblur", {}).get("done", [])
+        print(f"killed with {len(done)} of {(size // 512) ** 2} tiles done")
+    subprocess.run(command, check=True)
+    same = np.array_equal(zarr.open_array(folder / "out.zarr", mode="r")[:], expected)
+    print("the same, bit for bit" if same else "ANOTHER RESULT")
 
 
 def main() -> None:
@@ -128,11 +192,12 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=16384, help="of the image in the table of memory")
     parser.add_argument("--folder", type=Path, help="where its two arrays are kept (default: a temporary folder)")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--only", choices=("quality", "speed", "memory"))
+    parser.add_argument("--only", choices=("quality", "speed", "memory", "cluster", "killed"))
+    parser.add_argument("--tile", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.child:
-        child(args.size, args.folder)
+        child(args.size, args.folder, args.tile)
         return
     print(f"{machine()}\n")
     if args.only in (None, "quality"):
@@ -142,6 +207,11 @@ def main() -> None:
     if args.only in (None, "memory"):
         with tempfile.TemporaryDirectory(dir=args.folder) as folder:
             memory(args.size, Path(folder))
+    if args.only in (None, "cluster"):
+        cluster(4096)
+    if args.only in (None, "killed"):
+        with tempfile.TemporaryDirectory(dir=args.folder) as folder:
+            killed(8192, Path(folder))
 
 
 if __name__ == "__main__":
