@@ -19,6 +19,7 @@
 `spacevar`      blur that varies over the frame: its model and its solver
 `tiling`        tiles with a halo, and any method applied by tiles
 `direct`        inverse, Wiener and Tikhonov with their options
+`posterior`     the uncertainty of least squares, and samples of the scene
 `metrics`       PSNR, SSIM, NMSE, ISNR
 `plot`          L-curves, comparisons, PSFs (loads matplotlib)
 ==============  =====================================================================
@@ -29,7 +30,7 @@ from typing import Any
 
 from lsdeblur._fft import fft_backend
 from lsdeblur._methods import METHODS, Problem, Solution
-from lsdeblur._restore import plan, restore
+from lsdeblur._restore import plan, posterior_samples, restore
 from lsdeblur._results import Restoration, Selection
 from lsdeblur._version import __version__
 from lsdeblur.errors import (
@@ -49,6 +50,7 @@ _MODULES = (
     "metrics",
     "noise",
     "plot",
+    "posterior",
     "psf",
     "selection",
     "simulate",
@@ -72,6 +74,7 @@ __all__ = [  # noqa: PLE0604
     "__version__",
     "fft_backend",
     "plan",
+    "posterior_samples",
     "restore",
     *_MODULES,
 ]

@@ -32,7 +32,7 @@ from lsdeblur.psf import PSFGrid, trim
 if TYPE_CHECKING:
     from lsdeblur._stage import Plan
 
-__all__ = ["plan", "restore"]
+__all__ = ["plan", "posterior_samples", "restore"]
 
 logger = logging.getLogger("lsdeblur")
 _NO_PSF = (
@@ -55,6 +55,8 @@ def restore(
     out: Any = None,
     callback: Callable[[Any], object] | None = None,
     workers: int | None = None,
+    uncertainty: bool | int = False,
+    rng: int | np.random.Generator | None = None,
     **options: Any,
 ) -> Restoration:
     """Restore a blurred, noisy image.
@@ -105,6 +107,12 @@ def restore(
         the `objective` where one falls). `StopIteration` ends the run.
     workers : int, optional
         Threads; None means all processors. Tiles run on threads, each with single-threaded transforms.
+    uncertainty : bool or int >= 2
+        With "tikhonov", the posterior standard deviation of each pixel as the result's `std` (`lsdeblur.posterior`):
+        exact where every pixel of the grid is taken to be measured, from so many samples (True: 64) under a free
+        boundary or with a mask, each at the cost of a restoration with lambda given.
+    rng : int, numpy.random.Generator or None
+        For those samples.
     **options
         The method's own (`lsdeblur.direct`): for "tikhonov" `lam`, `penalty`, `tau`, `noise_std`, `noise_width`,
         `noise_floor`, `safety`, `effort`, `exact`; for "wiener" `nsr`, `noise_power`, `signal_power`, `noise_std`,
@@ -156,9 +164,14 @@ def restore(
         "tile": tile,
         "halo": halo,
         "workers": workers,
+        **({"uncertainty": uncertainty, "rng": rng} if uncertainty else {}),
         **options,
     }
+    if uncertainty and name != "tikhonov":
+        raise ValueError(f"uncertainty= is for method='tikhonov', whose posterior is known, not for {name!r}")
     if _by_tiles(image, method, boundary, channel_axis, mask, tile, halo, out, callback, options):
+        if uncertainty:
+            raise ValueError("uncertainty= is not there for tiles: give tile=None, or a part of the image")
         solution = _tiled_solution(
             image, psf, name, function, channel_axis, spacing, workers, options,
             tile=tile, halo=halo, out=out, callback=callback,
@@ -174,8 +187,59 @@ def restore(
         raise ValueError(
             f"method {name!r} returned shape {solution.image.shape} for a problem of {problem.image.shape}"
         )
+    if uncertainty:
+        from lsdeblur import posterior
+
+        n = 64 if uncertainty is True else check_size(uncertainty, 1, "uncertainty")[0]
+        spread, how = posterior.deviation(problem, solution, options, n, rng)
+        solution = replace(solution, std=spread, message=solution.message + how)
     std = None if solution.std is None else channels_back(solution.std, channel_axis)
     return _restoration(replace(solution, image=channels_back(solution.image, channel_axis), std=std), psf, name, call)
+
+
+def posterior_samples(
+    image: npt.ArrayLike, psf: npt.ArrayLike, n: int, *, rng: int | np.random.Generator | None = None, **options: Any
+) -> npt.NDArray[Any]:
+    """Scenes that the data leave possible: samples of the posterior of Tikhonov's least squares.
+
+    Parameters
+    ----------
+    image, psf, **options
+        As for `restore` with ``method="tikhonov"``.
+    n : int >= 1
+        How many.
+    rng : int, numpy.random.Generator or None
+
+    Returns
+    -------
+    array (n, *image.shape)
+        Their mean tends to ``restore(...).image``; whatever is computed from them (a distance, an area, a flux) shows
+        by its spread how well the data determine it, for the model's scenes.
+
+    Notes
+    -----
+    Each costs a restoration with lambda given. The model is that of `lsdeblur.posterior`: noise of the level found, and
+    a scene with the power spectrum ``sigma^2 / (lam P)``, which photographs follow on average only.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from lsdeblur import posterior_samples, psf
+    >>> g = np.random.default_rng(0).standard_normal((32, 32))
+    >>> posterior_samples(g, psf.gaussian(1.0), 3, lam=0.1, noise_std=0.5, rng=0).shape
+    (3, 32, 32)
+    """
+    from lsdeblur import posterior
+    from lsdeblur.direct import tikhonov
+
+    shell: dict[str, Any] = dict.fromkeys(("channel_axis", "spacing", "mask", "workers")) | {"boundary": "free"}
+    shell |= {key: options.pop(key) for key in list(options) if key in shell}
+    check_options(tikhonov, options, "posterior_samples")
+    problem = _problem(image, psf, "tikhonov", **shell)
+    solution = tikhonov(problem, **options)
+    axis = shell["channel_axis"]
+    drawn = posterior.samples(problem, solution, options, check_size(n, 1, "n")[0], rng)
+    return np.stack([channels_back(scene, axis) for scene in drawn])
 
 
 def _restoration(solution: Solution, psf: Any, name: str, options: dict[str, Any]) -> Restoration:

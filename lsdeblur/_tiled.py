@@ -199,6 +199,8 @@ def restore_tiled(
     """Tile by tile; the solution's image has its axes as the caller's."""
     if options.get("effort", "fast") != "fast":
         raise ValueError("effort='accurate' solves the whole image at several lambdas: leave out tile= and out=")
+    if "exact" in options:
+        raise ValueError("exact= is for PSFs that vary over the frame: with one PSF, tile=None solves it exactly")
     check_options(method, options, f"method {name!r}")
     shape, journal = source.shape, None
     if out is not None:

@@ -223,6 +223,7 @@ def test_any_method_by_tiles() -> None:
         ({"tile": 50, "mask": np.zeros((150, 170), bool)}, "not for mask="),
         ({"tile": None, "halo": 5}, "halo: .* not for tile=None"),
         ({"tile": 50, "effort": "accurate", "lam": "auto"}, "effort='accurate' solves the whole image"),
+        ({"tile": 50, "exact": True}, "exact= is for PSFs that vary over the frame: with one PSF, tile=None solves it"),
         ({"tile": 50, "psf": None}, "psf is missing"),
         ({"out": [1]}, "out must be a NumPy array, numpy.memmap or Zarr array, not list"),
         ({"out": np.zeros((3, 3))}, r"out has shape \(3, 3\), but the image has \(150, 170\)"),
