@@ -19,6 +19,7 @@
 `spacevar`      blur that varies over the frame: its model and its solver
 `tiling`        tiles with a halo, and any method applied by tiles
 `direct`        inverse, Wiener and Tikhonov with their options
+`frames`        several frames of one scene, restored together
 `posterior`     the uncertainty of least squares, and samples of the scene
 `metrics`       PSNR, SSIM, NMSE, ISNR
 `plot`          L-curves, comparisons, PSFs (loads matplotlib)
@@ -46,6 +47,7 @@ _MODULES = (
     "direct",
     "errors",
     "filters",
+    "frames",
     "free",
     "metrics",
     "noise",

@@ -11,23 +11,22 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from lsdeblur._methods import Method, Problem, Solution, check_options, resolve
+from lsdeblur._inputs import NO_PSF, checked_psf, checked_workers, problem_of, problems_of
+from lsdeblur._methods import Method, Solution, check_options, resolve
 from lsdeblur._results import Restoration
 from lsdeblur._stores import Source, is_from
 from lsdeblur._validate import (
-    as_psf,
     channels_back,
     channels_first,
     check_choice,
-    check_fits,
     check_size,
     check_spacing,
     working_dtype,
 )
 from lsdeblur._version import __version__
 from lsdeblur.boundary import BOUNDARIES
-from lsdeblur.errors import LambdaAtBoundaryWarning, LsdeblurWarning
-from lsdeblur.psf import PSFGrid, trim
+from lsdeblur.errors import LambdaAtBoundaryWarning
+from lsdeblur.psf import PSFGrid
 
 if TYPE_CHECKING:
     from lsdeblur._stage import Plan
@@ -35,10 +34,6 @@ if TYPE_CHECKING:
 __all__ = ["plan", "posterior_samples", "restore"]
 
 logger = logging.getLogger("lsdeblur")
-_NO_PSF = (
-    "psf is missing: method {!r} needs the blur; make one with lsdeblur.psf (gaussian, motion, disk, ...) "
-    "or measure one with psf.from_image"
-)
 
 
 def restore(
@@ -66,10 +61,12 @@ def restore(
 
     Parameters
     ----------
-    image : array, 2 or 3 spatial axes and optionally one of channels
+    image : array, 2 or 3 spatial axes and optionally one of channels, or list of arrays
         Blurred image of real numbers, in any scale. Never modified, rescaled or clipped. A memory map or Zarr array
         is read tile by tile. For a Dask array the result's image is one, too: nothing is computed, lambda included,
-        before it is, and `lam` and `selection` of the result are None unless lambda is given.
+        before it is, and `lam` and `selection` of the result are None unless lambda is given. A list of arrays are
+        frames of one scene, restored together by "tikhonov" (`lsdeblur.frames`); `psf` is then a list, too, or one for
+        all, and so is `mask`.
     psf : array or psf.PSFGrid
         Point-spread function with as many axes as the image has spatial ones, its centre at pixel ``s // 2``,
         or one PSF per channel, channels first. It is used as it is: its sum is the gain of the instrument.
@@ -154,6 +151,11 @@ def restore(
     >>> result.selection.criterion
     'evidence'
     """
+    if isinstance(image, (list, tuple)) and image and all(hasattr(frame, "__array__") for frame in image):
+        asked: dict[str, Any] = {"tile": tile != "auto", "halo": halo != "auto", "out": out is not None}
+        asked |= {"callback": callback, "uncertainty": uncertainty}
+        shell = {"boundary": boundary, "spacing": spacing, "workers": workers}
+        return _restore_frames(image, psf, method, channel_axis, mask, asked, shell, options)
     name, function = resolve(method)
     check_options(function, options, f"method {name!r}")
     call = {
@@ -177,7 +179,7 @@ def restore(
             tile=tile, halo=halo, out=out, callback=callback,
         )  # fmt: skip
         return _restoration(solution, psf, name, call)
-    problem = _problem(image, psf, name, boundary, channel_axis, spacing, mask, workers)
+    problem = problem_of(image, psf, name, boundary, channel_axis, spacing, mask, workers)
     problem = replace(problem, callback=callback)
     logger.debug("%s on %s %s, boundary %s", name, problem.image.shape, problem.image.dtype, boundary)
     solution = function(problem, **options)
@@ -195,6 +197,26 @@ def restore(
         solution = replace(solution, std=spread, message=solution.message + how)
     std = None if solution.std is None else channels_back(solution.std, channel_axis)
     return _restoration(replace(solution, image=channels_back(solution.image, channel_axis), std=std), psf, name, call)
+
+
+def _restore_frames(
+    images: Sequence[Any], psfs: Any, method: Any, channel_axis: int | None, masks: Any, asked: dict[str, Any],
+    shell: dict[str, Any], options: dict[str, Any],
+) -> Restoration:  # fmt: skip
+    """One scene from a list of frames, with a list of PSFs, or one for all, and likewise of masks."""
+    from lsdeblur import frames
+
+    if method != "tikhonov":
+        raise ValueError(f"several frames are restored together by method='tikhonov' only, not by {method!r}")
+    if given := [name for name, there in asked.items() if there]:
+        raise ValueError(f"several frames are restored together without {', '.join(given)}: leave {given[0]} out")
+    check_options(frames.tikhonov, options, "several frames")
+    problems = problems_of(images, psfs, masks, channel_axis=channel_axis, **shell)
+    solution = frames.tikhonov(problems, **options)
+    solution = replace(solution, image=channels_back(solution.image, channel_axis))
+    call = {"channel_axis": channel_axis, "mask": masks, **shell, **options}
+    kernels = np.stack([p.psf[0] if len(p.psf) == 1 else p.psf for p in problems])
+    return _restoration(solution, kernels, "tikhonov", call)
 
 
 def posterior_samples(
@@ -235,7 +257,7 @@ def posterior_samples(
     shell: dict[str, Any] = dict.fromkeys(("channel_axis", "spacing", "mask", "workers")) | {"boundary": "free"}
     shell |= {key: options.pop(key) for key in list(options) if key in shell}
     check_options(tikhonov, options, "posterior_samples")
-    problem = _problem(image, psf, "tikhonov", **shell)
+    problem = problem_of(image, psf, "tikhonov", **shell)
     solution = tikhonov(problem, **options)
     axis = shell["channel_axis"]
     drawn = posterior.samples(problem, solution, options, check_size(n, 1, "n")[0], rng)
@@ -311,17 +333,17 @@ def _tiled_solution(
     from lsdeblur._tiled import restore_tiled
 
     if psf is None:
-        raise ValueError(_NO_PSF.format(name))
+        raise ValueError(NO_PSF.format(name))
     lazy = is_from(image, "dask.array")
     array = image if lazy or is_from(image, "zarr") else np.asanyarray(image)
     axes = len(array.shape) - (channel_axis is not None)
     if axes not in (2, 3) or 0 in array.shape:
         channels_first(np.empty(array.shape, np.float32), channel_axis)  # says why
     source = Source(array, None if channel_axis is None else channel_axis % len(array.shape))
-    h = _checked_psf(psf, source.shape, None if channel_axis is None else source.channels)
+    h = checked_psf(psf, source.shape, None if channel_axis is None else source.channels)
     common = (source, h.astype(source.dtype, copy=False), name, function, check_spacing(spacing, axes))
     if not lazy:
-        return restore_tiled(*common, workers=_checked_workers(workers), options=options, **tiling)
+        return restore_tiled(*common, workers=checked_workers(workers), options=options, **tiling)
     if tiling["out"] is not None or tiling["callback"] is not None:
         raise ValueError(
             "out= and callback= are for images that are restored at once: a Dask array is restored when it is "
@@ -388,88 +410,10 @@ def plan(
         raise TypeError("a plan needs a uniform PSF, not a PSFGrid: call restore(image, psf, lam=...) for each image")
     ndim = np.ndim(np.asarray(psf))
     sizes = check_size(shape, ndim, "shape")
-    h = _checked_psf(psf, sizes, None)[0]
+    h = checked_psf(psf, sizes, None)[0]
     h = h.astype(h.dtype if dtype is None else working_dtype(dtype), copy=False)
     check_choice(boundary, BOUNDARIES, "boundary")
     stage = Stage.make(
-        h, sizes, boundary, check_spacing(spacing, ndim), workers=_checked_workers(workers), tol=tol, max_iter=max_iter
+        h, sizes, boundary, check_spacing(spacing, ndim), workers=checked_workers(workers), tol=tol, max_iter=max_iter
     )
     return make_plan(stage, method, **options)
-
-
-def _problem(
-    image: npt.ArrayLike, psf: npt.ArrayLike | PSFGrid | None, method: str, boundary: str, channel_axis: int | None,
-    spacing: float | Sequence[float] | None,
-    mask: npt.ArrayLike | None, workers: int | None,
-) -> Problem:  # fmt: skip
-    """The checked problem, channels first."""
-    check_choice(boundary, BOUNDARIES, "boundary")
-    if psf is None:
-        raise ValueError(_NO_PSF.format(method))
-    hidden = None
-    if mask is not None:
-        image, hidden = _without_masked(image, mask, channel_axis, boundary)
-    g = channels_first(image, channel_axis).view()
-    g.flags.writeable = False  # it may be the caller's own array
-    shape = g.shape[1:]
-    h: Any = psf
-    if isinstance(psf, PSFGrid):
-        _check_grid(psf, shape)
-    else:
-        h = _checked_psf(psf, shape, None if channel_axis is None else len(g)).astype(g.dtype, copy=False)
-    return Problem(g, h, boundary, check_spacing(spacing, len(shape)), _checked_workers(workers), hidden)
-
-
-def _without_masked(
-    image: npt.ArrayLike, mask: npt.ArrayLike, channel_axis: int | None, boundary: str
-) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_] | None]:
-    """A copy of the image with the nearest measured value under the mask, and the mask if it hides anything."""
-    from scipy.ndimage import distance_transform_edt
-
-    if boundary != "free":
-        raise ValueError(f"mask needs boundary='free', not {boundary!r}: only there are pixels unknown")
-    a, hidden = np.array(image), np.asarray(mask)
-    first = a if channel_axis is None else np.moveaxis(a, channel_axis, 0)
-    shape = first.shape if channel_axis is None else first.shape[1:]
-    if hidden.dtype != np.bool_ or hidden.shape != shape:
-        raise ValueError(
-            f"mask must be a bool array of the image's spatial shape {shape}, not {hidden.dtype} of {hidden.shape}"
-        )
-    if hidden.all():
-        raise ValueError("mask hides every pixel: True marks those that were not measured")
-    if not hidden.any():
-        return a, None
-    nearest = distance_transform_edt(hidden, return_distances=False, return_indices=True)
-    first[..., hidden] = first[(..., *(index[hidden] for index in nearest))]
-    return a, hidden
-
-
-def _checked_psf(psf: npt.ArrayLike, shape: tuple[int, ...], channels: int | None) -> npt.NDArray[Any]:
-    """The PSF (1 or channels, ...), without zero margins, that fits into a frame of `shape`."""
-    h = trim(as_psf(psf, ndim=len(shape), channels=channels), ndim=len(shape))
-    remedy = "crop it around its centre (psf.from_image(..., size=)), or check that image and psf are not swapped"
-    check_fits(h.shape[1:], shape, "psf", "image", remedy)
-    sums = h.sum(axis=tuple(range(1, h.ndim)), dtype=np.float64)
-    odd = sums[(sums >= 2) | (sums <= 0.5)]
-    if odd.size:
-        warnings.warn(
-            f"psf sums to {odd[0]:.4g}, and the restored image is divided by that; "
-            "pass psf / psf.sum() to keep the brightness",
-            LsdeblurWarning,
-            stacklevel=4,
-        )
-    return h
-
-
-def _check_grid(psf: PSFGrid, shape: tuple[int, ...]) -> None:
-    """ValueError for PSFs that do not belong to a frame of `shape`."""
-    if psf.ndim != len(shape):
-        raise ValueError(
-            f"psf varies along {psf.ndim} axes, but the image has {len(shape)} spatial ones; if it has a channel axis, "
-            "name it with channel_axis="
-        )
-    check_fits(psf.size, shape, "psf", "image", "crop the PSFs around their centres")
-
-
-def _checked_workers(workers: int | None) -> int | None:
-    return None if workers is None else check_size(workers, 1, "workers")[0]

@@ -1,0 +1,142 @@
+"""Arguments as the caller gave them, checked and made into problems."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from lsdeblur._methods import Problem
+from lsdeblur._validate import (
+    as_psf,
+    channels_first,
+    check_choice,
+    check_fits,
+    check_size,
+    check_spacing,
+)
+from lsdeblur.boundary import BOUNDARIES
+from lsdeblur.errors import LsdeblurWarning
+from lsdeblur.psf import PSFGrid, trim
+
+__all__ = ["NO_PSF", "checked_psf", "checked_workers", "problem_of", "problems_of"]
+
+NO_PSF = (
+    "psf is missing: method {!r} needs the blur; make one with lsdeblur.psf (gaussian, motion, disk, ...) "
+    "or measure one with psf.from_image"
+)
+
+
+def problem_of(
+    image: npt.ArrayLike, psf: npt.ArrayLike | PSFGrid | None, method: str, boundary: str, channel_axis: int | None,
+    spacing: float | Sequence[float] | None,
+    mask: npt.ArrayLike | None, workers: int | None,
+) -> Problem:  # fmt: skip
+    """The checked problem, channels first."""
+    check_choice(boundary, BOUNDARIES, "boundary")
+    if psf is None:
+        raise ValueError(NO_PSF.format(method))
+    hidden = None
+    if mask is not None:
+        image, hidden = _without_masked(image, mask, channel_axis, boundary)
+    g = channels_first(image, channel_axis).view()
+    g.flags.writeable = False  # it may be the caller's own array
+    shape = g.shape[1:]
+    h: Any = psf
+    if isinstance(psf, PSFGrid):
+        _check_grid(psf, shape)
+    else:
+        h = checked_psf(psf, shape, None if channel_axis is None else len(g)).astype(g.dtype, copy=False)
+    return Problem(g, h, boundary, check_spacing(spacing, len(shape)), checked_workers(workers), hidden)
+
+
+def problems_of(
+    images: Sequence[Any], psfs: Any, masks: Any, *, boundary: str, channel_axis: int | None, spacing: Any,
+    workers: int | None,
+) -> list[Problem]:  # fmt: skip
+    """Frames of one scene: problems of one shape and dtype, with PSFs of one size."""
+    lists = {}
+    for name, given in {"psf": psfs, "mask": masks}.items():
+        lists[name] = list(given) if isinstance(given, (list, tuple)) else [given] * len(images)
+        if len(lists[name]) != len(images):
+            raise ValueError(f"{name} has {len(lists[name])} items for {len(images)} frames: give one for each frame")
+    problems = [
+        problem_of(image, h, "tikhonov", boundary, channel_axis, spacing, hidden, workers)
+        for image, h, hidden in zip(images, lists["psf"], lists["mask"], strict=True)
+    ]
+    if any(isinstance(p.psf, PSFGrid) for p in problems):
+        raise ValueError("several frames need uniform PSFs: a PSFGrid serves one frame only")
+    if len({p.image.shape for p in problems}) > 1:
+        raise ValueError(f"the frames have shapes {[np.shape(image) for image in images]}: crop them to the same part")
+    size = np.max([p.psf.shape[1:] for p in problems], axis=0)
+    dtype = np.result_type(*(p.image for p in problems))
+    return [
+        replace(p, image=p.image.astype(dtype, copy=False), psf=_centred(p.psf, size).astype(dtype)) for p in problems
+    ]
+
+
+def _centred(h: npt.NDArray[Any], size: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """PSFs (n, *shape) with zeros around them, their centres at ``size // 2``."""
+    before = size // 2 - np.array(h.shape[1:]) // 2
+    after = size - before - h.shape[1:]
+    return np.pad(h, [(0, 0), *zip(before, after, strict=True)])
+
+
+def _without_masked(
+    image: npt.ArrayLike, mask: npt.ArrayLike, channel_axis: int | None, boundary: str
+) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_] | None]:
+    """A copy of the image with the nearest measured value under the mask, and the mask if it hides anything."""
+    from scipy.ndimage import distance_transform_edt
+
+    if boundary != "free":
+        raise ValueError(f"mask needs boundary='free', not {boundary!r}: only there are pixels unknown")
+    a, hidden = np.array(image), np.asarray(mask)
+    first = a if channel_axis is None else np.moveaxis(a, channel_axis, 0)
+    shape = first.shape if channel_axis is None else first.shape[1:]
+    if hidden.dtype != np.bool_ or hidden.shape != shape:
+        raise ValueError(
+            f"mask must be a bool array of the image's spatial shape {shape}, not {hidden.dtype} of {hidden.shape}"
+        )
+    if hidden.all():
+        raise ValueError("mask hides every pixel: True marks those that were not measured")
+    if not hidden.any():
+        return a, None
+    nearest = distance_transform_edt(hidden, return_distances=False, return_indices=True)
+    first[..., hidden] = first[(..., *(index[hidden] for index in nearest))]
+    return a, hidden
+
+
+def checked_psf(psf: npt.ArrayLike, shape: tuple[int, ...], channels: int | None) -> npt.NDArray[Any]:
+    """The PSF (1 or channels, ...), without zero margins, that fits into a frame of `shape`."""
+    h = trim(as_psf(psf, ndim=len(shape), channels=channels), ndim=len(shape))
+    remedy = "crop it around its centre (psf.from_image(..., size=)), or check that image and psf are not swapped"
+    check_fits(h.shape[1:], shape, "psf", "image", remedy)
+    sums = h.sum(axis=tuple(range(1, h.ndim)), dtype=np.float64)
+    odd = sums[(sums >= 2) | (sums <= 0.5)]
+    if odd.size:
+        warnings.warn(
+            f"psf sums to {odd[0]:.4g}, and the restored image is divided by that; "
+            "pass psf / psf.sum() to keep the brightness",
+            LsdeblurWarning,
+            stacklevel=4,
+        )
+    return h
+
+
+def _check_grid(psf: PSFGrid, shape: tuple[int, ...]) -> None:
+    """ValueError for PSFs that do not belong to a frame of `shape`."""
+    if psf.ndim != len(shape):
+        raise ValueError(
+            f"psf varies along {psf.ndim} axes, but the image has {len(shape)} spatial ones; if it has a channel axis, "
+            "name it with channel_axis="
+        )
+    check_fits(psf.size, shape, "psf", "image", "crop the PSFs around their centres")
+
+
+def checked_workers(workers: int | None) -> int | None:
+    """None, or a number of threads."""
+    return None if workers is None else check_size(workers, 1, "workers")[0]
