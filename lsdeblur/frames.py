@@ -7,9 +7,8 @@ It minimises ``sum_i ||M_i (h_i * f) - g_i||^2 + lam <f, P f>``. For extended da
 
 and the solution has nothing left in the pixels that were not measured. These equations are solved by conjugate
 gradients, preconditioned by the sum of the inverses on the bands beyond the frame, as in `lsdeblur.free`; here a band's
-matrices, one for each frequency along it, couple the frames: what lies beyond the frame is one scene. For n frames and
-PSFs of s pixels a side they take ``n (s + 32)`` values squared a frequency: half a second for two frames of 500 x 500
-and PSFs of 20 x 20, the same times eight for twice the PSF or four frames.
+matrices, one for each frequency along it, couple the frames: what lies beyond the frame is one scene. They
+are kept whole: for n frames and PSFs of s pixels ``(n (s + 32))^2`` values a frequency.
 
 For choosing lambda, every frequency has as many data values as there are frames. The one along H is that of a single
 image with the transfer function ``(sum_i |H_i|^2)^(1/2)``, the others are noise alone.
@@ -206,7 +205,7 @@ class Frames:
 class Band:
     """The inverse of the equations on the pixels of all n frames beyond the frame's end along one axis.
 
-    `inverse` (frequencies along the band, n width, n width), in the order frame, pixel.
+    `inverse` (frequencies along the band, n width, n width), in the order pixel, frame.
     """
 
     axis: int
@@ -216,13 +215,11 @@ class Band:
     @classmethod
     def of(cls, H: Array, C: Array, grid: Sequence[int], axis: int, width: int) -> Band:
         """For the transfer functions H (n, *half grid) and ``C = sum_i |H_i|^2 + lam P``; computed in float64."""
-        lag = np.subtract.outer(np.arange(width), np.arange(width)) % grid[axis]
-        rows = []
-        for i, h in enumerate(H):
-            kernels = [_kernel((i == j) - h * k.conj() / C, grid, axis)[lag] for j, k in enumerate(H)]
-            rows.append(np.concatenate(kernels, axis=1))
-        T = np.concatenate(rows, axis=0)  # (n width, n width, *frequencies)
-        inverse = np.linalg.inv(np.moveaxis(T.reshape(*T.shape[:2], -1), 2, 0))
+        n = len(H)
+        R = np.array(
+            [[_kernel((i == j) - H[i] * H[j].conj() / C, grid, axis)[:width] for j in range(n)] for i in range(n)]
+        )
+        inverse = toeplitz_inverse(np.moveaxis(R.reshape(n, n, width, -1), (2, 3), (0, 1)))
         return cls(axis, width, inverse.astype(np.result_type(C, np.complex64)))
 
     def part(self, a: Array) -> Array:
@@ -232,13 +229,48 @@ class Band:
     def solve(self, part: Array, workers: int | None) -> Array:
         """The inverse applied to such a part."""
         V = _fft.rfftn(np.ascontiguousarray(part), part.ndim - 2, workers)
-        columns = V.reshape(part.shape[0] * part.shape[1], -1).T[..., np.newaxis]
-        V = (self.inverse @ columns)[..., 0].T.reshape(V.shape)
+        columns = np.moveaxis(V, (0, 1), (-1, -2)).reshape(len(self.inverse), -1, 1)
+        V = np.moveaxis((self.inverse @ columns).reshape(*V.shape[2:], V.shape[1], V.shape[0]), (-1, -2), (0, 1))
         return _fft.irfftn(np.ascontiguousarray(V), part.shape[2:], workers)
 
     def add(self, a: Array, part: Array) -> None:
         """Add `part` to arrays (n, *grid) on the band."""
         self.part(a)[...] += part
+
+
+def toeplitz_inverse(R: Array) -> Array:
+    """Inverses (f, b n, b n) of f Hermitian Toeplitz matrices of b x b blocks of n x n, ``T[i, j] = R[i - j]``.
+
+    `R` (b, f, n, n) holds the lags from 0; those below are the adjoints. Levinson's recursion with matrices gives the
+    first and the last column X and Z of blocks, and with a shift S by one block
+
+        T^-1 - S T^-1 S^H = X X_0^-1 X^H - (S Z) Z_b^-1 (S Z)^H.
+
+    Sources: Whittle (1963), doi:10.1093/biomet/50.1-2.129; Gohberg & Semencul (1972), Mat. Issled. 7, 201-223.
+    """
+    b, f, n = R.shape[:3]
+    A = np.broadcast_to(np.eye(n, dtype=R.dtype), (1, f, n, n))
+    B, zero = A, np.zeros((1, f, n, n), R.dtype)
+    forward, backward = R[0], R[0]  # what T times A has in its first block, T times B in its last
+    for m in range(1, b):
+        over = np.matmul(R[m:0:-1], A).sum(axis=0)
+        A, B = np.concatenate([A, zero]), np.concatenate([zero, B])
+        gain, back = np.linalg.solve(backward, over), np.linalg.solve(forward, _adjoint(over))
+        A, B = A - B @ gain, B - A @ back
+        forward, backward = forward - _adjoint(over) @ gain, backward - over @ back
+    X, Z = A @ np.linalg.inv(forward), B @ np.linalg.inv(backward)
+    Z = np.concatenate([zero, Z[:-1]])
+    X, Z = (np.moveaxis(x, 0, 1).reshape(f, b * n, n) for x in (X, Z))
+    # X_0 is the inverse of `forward`, and Z_b that of `backward`
+    inverse = X @ forward @ _adjoint(X) - Z @ backward @ _adjoint(Z)
+    for i in range(n, b * n, n):
+        inverse[:, i : i + n, n:] += inverse[:, i - n : i, :-n]
+    return inverse
+
+
+def _adjoint(a: Array) -> Array:
+    """Conjugate transposes of the last two axes."""
+    return np.conj(np.swapaxes(a, -1, -2))
 
 
 def _kernel(S: Array, grid: Sequence[int], axis: int) -> Array:

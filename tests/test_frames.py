@@ -12,10 +12,17 @@ from reference import Array
 from lsdeblur import metrics, psf, restore, simulate
 from lsdeblur.boundary import grid_shape
 from lsdeblur.errors import ConvergenceWarning
+from lsdeblur.frames import toeplitz_inverse
 
 LAM = 0.03
 PSFS = [reference.psf((3, 2)), reference.psf((2, 4))[:, ::-1]]
 SETTLED: dict[str, Any] = {"tol": 1e-24, "max_iter": 500}
+
+
+@pytest.fixture
+def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A narrow margin, for dense matrices on the grid."""
+    monkeypatch.setattr("lsdeblur.boundary._MARGIN", 6)
 
 
 def dense(frames: list[Array], boundary: str, masks: list[Array | None], channel: int = 0) -> Array:
@@ -33,6 +40,7 @@ def dense(frames: list[Array], boundary: str, masks: list[Array | None], channel
     return np.linalg.solve(A.T @ A + LAM * P, A.T @ np.concatenate(data)).reshape(grid)[: shape[0], : shape[1]]
 
 
+@pytest.mark.usefixtures("narrow")
 @pytest.mark.parametrize("boundary", ["free", "periodic"])
 @pytest.mark.parametrize("shape", [(9, 10), (8, 7)])
 def test_the_dense_solution(boundary: str, shape: tuple[int, int]) -> None:
@@ -45,6 +53,7 @@ def test_the_dense_solution(boundary: str, shape: tuple[int, int]) -> None:
     assert actual.message.startswith("2 frames; lam was given")
 
 
+@pytest.mark.usefixtures("narrow")
 def test_masks() -> None:
     shape = (9, 10)
     frames = [reference.image(shape), reference.image(shape) ** 2]
@@ -79,7 +88,7 @@ def test_two_frames_beat_either_and_lambda_is_near_the_best() -> None:
     """Motions that cross: what one erases the other keeps."""
     from skimage import data
 
-    scene, size = data.camera()[100:400, 100:400] / 255.0, (21, 21)
+    scene, size = data.camera()[120:340, 140:360] / 255.0, (21, 21)
     hs = [psf.motion(15, angle, size=size) for angle in (20, 110)]
     frames = [simulate.add_noise(simulate.blur(scene, h), noise_std=0.01, rng=i) for i, h in enumerate(hs)]
     truth = simulate.valid_part(scene, hs[0])
@@ -90,7 +99,7 @@ def test_two_frames_beat_either_and_lambda_is_near_the_best() -> None:
     alone = [psnr(restore(g, h).image) for g, h in zip(frames, hs, strict=True)]
     together = restore(frames, hs)
     assert together.lam is not None
-    best = max(psnr(restore(frames, hs, lam=together.lam * c).image) for c in (0.25, 0.5, 1, 2, 4))
+    best = max(psnr(restore(frames, hs, lam=together.lam * c).image) for c in (0.5, 1, 2))
     assert psnr(together.image) > max(alone) + 1.5
     assert psnr(together.image) > best - 0.1
     assert together.noise_std == pytest.approx(0.01, rel=0.03)
@@ -121,6 +130,18 @@ def test_what_frames_cannot_do(change: dict[str, Any], match: str) -> None:
     call: dict[str, Any] = {"image": [np.ones((9, 9))] * 2, "psf": PSFS, "lam": LAM} | change
     with pytest.raises((ValueError, TypeError), match=match):
         restore(call.pop("image"), call.pop("psf"), **call)
+
+
+@pytest.mark.parametrize(("b", "n"), [(1, 1), (5, 1), (1, 3), (6, 2), (4, 3)])
+def test_inverses_of_block_toeplitz_matrices(b: int, n: int) -> None:
+    rng, f = np.random.default_rng(0), 4
+    R = 0.2 / b * (rng.standard_normal((b, f, n, n)) + 1j * rng.standard_normal((b, f, n, n)))
+    R[0] = R[0] + np.conj(np.swapaxes(R[0], 1, 2)) + 2 * np.eye(n)
+    T = np.zeros((f, b * n, b * n), complex)
+    for i, j in np.ndindex(b, b):
+        block = R[i - j] if i >= j else np.conj(np.swapaxes(R[j - i], 1, 2))
+        T[:, i * n : (i + 1) * n, j * n : (j + 1) * n] = block
+    np.testing.assert_allclose(toeplitz_inverse(R) @ T, np.broadcast_to(np.eye(b * n), T.shape), rtol=0, atol=1e-12)
 
 
 def test_a_run_that_ends_early_warns() -> None:

@@ -16,6 +16,12 @@ PSF = reference.psf((3, 2))
 LAM, SIGMA = 0.05, 0.3
 
 
+@pytest.fixture
+def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A narrow margin, for dense matrices on the grid."""
+    monkeypatch.setattr("lsdeblur.boundary._MARGIN", 6)
+
+
 def covariance(shape: tuple[int, ...], boundary: str, mask: Array | None = None) -> Array:
     """``sigma^2 (A^T A + lam P)^-1`` on the grid, as a dense matrix, of the frame's pixels."""
     grid = grid_shape(shape, PSF.shape, boundary)
@@ -42,6 +48,7 @@ def test_periodic_is_exact(dtype: type) -> None:
     assert "exact for the model" in result.message
 
 
+@pytest.mark.usefixtures("narrow")
 @pytest.mark.parametrize("masked", [False, True])
 def test_free_has_the_dense_covariance(masked: bool) -> None:
     """Variances from n samples scatter by sqrt(2 / n), and so do covariances at the most."""
