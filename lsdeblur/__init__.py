@@ -40,6 +40,7 @@ from lsdeblur.errors import (
     LsdeblurWarning,
     MissingDependencyError,
     ParameterChoiceError,
+    PSFMismatchWarning,
 )
 
 _MODULES = (
@@ -67,6 +68,7 @@ __all__ = [  # noqa: PLE0604
     "LambdaAtBoundaryWarning",
     "LsdeblurWarning",
     "MissingDependencyError",
+    "PSFMismatchWarning",
     "ParameterChoiceError",
     "Plan",
     "Problem",

@@ -24,6 +24,7 @@ __all__ = [
     "SMALL",
     "Symbol",
     "advance",
+    "changes",
     "energy",
     "histogram",
     "levinson",
@@ -208,6 +209,49 @@ def _restored_loop(start, stop, Y, H, P, lam):  # type: ignore[no-untyped-def]
             p = w[0] + L * (w[1] + w[2] * L) if full.size == 0 else full[i, j]
             h = H[i, j]
             Y[i, j] *= h.conjugate() * (1 / (h.real**2 + h.imag**2 + lam * p))
+
+
+def changes(
+    Y: Array, H: Array, P: AnySymbol, lam: float, weights: Array, *, workers: int | None = None
+) -> tuple[float, float, float]:
+    """``sum w |F|^2`` of Tikhonov's ``F = conj(H) Y / (|H|^2 + lam P)``, and of what half of lam and twice lam change.
+
+    Half spectra, and w for the last axis' columns; where P is 0, F does not count.
+    """
+    y, h, w = _rows(Y), _rows(H), weights.astype(np.float64)
+    parts = _by_rows(_changes_loop, _changes_numpy, h, workers, y, h, _tables(P), w, float(lam))
+    whole, less, more = (math.fsum(sums) for sums in zip(*parts, strict=True))
+    return whole, less, more
+
+
+def _changes_numpy(
+    start: int, stop: int, Y: Array, H: Array, P: Tables, weights: Array, lam: float
+) -> tuple[float, float, float]:
+    sums = np.zeros(3)
+    for rows in _blocks(start, stop, H.shape[1]):
+        A, p = _power(H[rows]), lam * _block(P, rows).astype(np.float64)
+        seen = (A > 0) & (p > 0)
+        F = np.where(seen, weights * A * _power(Y[rows]), 0) / np.where(seen, A + p, 1) ** 2
+        half, twice = (np.square((1 - c) * p / np.where(seen, A + c * p, 1)) for c in (0.5, 2))
+        sums += [float(np.sum(F)), float(np.sum(F * half)), float(np.sum(F * twice))]
+    return float(sums[0]), float(sums[1]), float(sums[2])
+
+
+def _changes_loop(start, stop, Y, H, P, weights, lam):  # type: ignore[no-untyped-def]
+    full, a, b, w = P
+    whole = less = more = 0.0
+    for i in range(start, stop):
+        for j in range(H.shape[1]):
+            L = a[i] + b[j] if full.size == 0 else a[0]
+            p = lam * np.float64(w[0] + L * (w[1] + w[2] * L) if full.size == 0 else full[i, j])
+            A = np.float64(H[i, j].real) ** 2 + np.float64(H[i, j].imag) ** 2
+            if A > 0 and p > 0:
+                y = np.float64(Y[i, j].real) ** 2 + np.float64(Y[i, j].imag) ** 2
+                F = weights[j] * A * y / (A + p) ** 2
+                whole += F
+                less += F * (0.5 * p / (A + 0.5 * p)) ** 2
+                more += F * (p / (A + 2 * p)) ** 2
+    return whole, less, more
 
 
 def residue(H: Array, P: AnySymbol, lam: float, *, workers: int | None = None) -> Array:

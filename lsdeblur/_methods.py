@@ -92,6 +92,7 @@ class Solution:
     noise_width: float = 0.0
     noise_floor: float = 1e-4
     std: npt.NDArray[np.floating[Any]] | None = None
+    sensitivity: tuple[float, float] | None = None
     converged: bool = True
     n_iter: int = 1
     message: str = ""

@@ -279,6 +279,7 @@ def _restoration(solution: Solution, psf: Any, name: str, options: dict[str, Any
         noise_width=solution.noise_width,
         noise_floor=solution.noise_floor,
         std=solution.std,
+        sensitivity=solution.sensitivity,
         converged=solution.converged,
         n_iter=solution.n_iter,
         message=solution.message,
@@ -403,8 +404,8 @@ def plan(
     >>> sharpen(np.ones((5, 64, 64))).shape
     (5, 64, 64)
     """
+    from lsdeblur._gains import make_plan
     from lsdeblur._stage import Stage  # methods are imported when they are used, also by restore()
-    from lsdeblur.direct import make_plan
 
     if isinstance(psf, PSFGrid):
         raise TypeError("a plan needs a uniform PSF, not a PSFGrid: call restore(image, psf, lam=...) for each image")

@@ -99,6 +99,9 @@ class Restoration:
         Beside correlated noise, power of its white part relative to the correlated part's at frequency zero.
     std : array or None
         Posterior standard deviation of each pixel, where the method gives one.
+    sensitivity : pair of float, or None
+        How much half of lambda, and twice lambda, would change the image: rms, relative to the image without its mean.
+        For least squares with one PSF.
     converged : bool
         Whether an iterative method reached its tolerance; True for direct methods.
     n_iter : int
@@ -120,6 +123,7 @@ class Restoration:
     noise_width: float = 0.0
     noise_floor: float = 1e-4
     std: Array | None = None
+    sensitivity: tuple[float, float] | None = None
     converged: bool = True
     n_iter: int = 1
     message: str = ""

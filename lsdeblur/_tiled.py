@@ -17,12 +17,12 @@ import numpy as np
 import numpy.typing as npt
 
 from lsdeblur import _fft
+from lsdeblur._gains import make_plan
 from lsdeblur._methods import Method, Problem, Progress, Solution, check_options
 from lsdeblur._stage import Plan, Stage
 from lsdeblur._stores import Journal, Source, check_out, checksum, described, journal_of
 from lsdeblur._validate import check_size
 from lsdeblur._version import __version__
-from lsdeblur.direct import make_plan
 from lsdeblur.errors import LsdeblurWarning, ParameterChoiceError
 from lsdeblur.noise import estimate_noise_std, hann
 from lsdeblur.selection import NEED_NOISE

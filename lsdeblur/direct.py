@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+import warnings
 from dataclasses import replace
 from typing import Any
 
@@ -11,33 +11,41 @@ import numpy as np
 import numpy.typing as npt
 
 from lsdeblur import filters, free, selection, spacevar
-from lsdeblur._kernels import AnySymbol, residue, restored, written_out
-from lsdeblur._methods import Problem, Solution, check_options
+from lsdeblur._gains import (
+    all_but_mean,
+    inverse_filter,
+    least_squares,
+    left_of_data,
+    mean_index,
+    rest_of_system,
+    weighted_symbol,
+    wiener_filter,
+)
+from lsdeblur._kernels import AnySymbol, changes, restored, written_out
+from lsdeblur._methods import Problem, Solution
 from lsdeblur._results import Selection
-from lsdeblur._stage import Forward, Plan, Stage
+from lsdeblur._stage import Forward, Stage
 from lsdeblur._validate import check_choice, check_non_negative, check_positive
-from lsdeblur.errors import ParameterChoiceError
-from lsdeblur.noise import FLOOR, estimate_noise_std, find_colour
+from lsdeblur.errors import ParameterChoiceError, PSFMismatchWarning
+from lsdeblur.noise import FLOOR, Colour, estimate_noise_std, find_colour
 from lsdeblur.psf import PSFGrid
-from lsdeblur.spectrum import Bins, Curves, Penalty, Spectra, power_spectrum, symbol, transfer_function
+from lsdeblur.spectrum import (
+    Bins,
+    Curves,
+    Penalty,
+    Spectra,
+    hermitian_weights,
+    symbol,
+    transfer_function,
+)
 
-__all__ = ["inverse", "make_plan", "tikhonov", "wiener"]
+__all__ = ["inverse", "tikhonov", "wiener"]
 
 Array = npt.NDArray[Any]
 _PIXELS = 1 << 18  # that the noise's colour is read from: 512 x 512
+_EXCESS = 4.0  # times the noise's power: right PSFs and white noise leave 1.8 at the most, on a page of text (84 cases)
 _NEAR = 3.0  # ratio of lambdas up to which the inverses of one precondition the other's system
 _CALM = ("periodic", "taper")  # boundaries beyond which the residual is that of the frame, or small
-_BOTH = "the PSF's transfer function and lam times the penalty"
-#: a gain G and, under a free boundary, what it leaves of the data, 1 - H G
-Filter = tuple[Array, Array | None]
-
-
-def make_plan(stage: Stage, method: str, **options: Any) -> Plan:
-    """A plan of the method `method` ("inverse", "wiener" or "tikhonov"); the options are those of its gain."""
-    gain = _FILTERS[check_choice(method, _FILTERS, "method")]
-    check_options(gain, options, f"plan(method={method!r})")
-    G, rest = gain(stage, **options)
-    return Plan(stage, G, next(iter(stage.systems(rest)), None))
 
 
 def inverse(problem: Problem, *, threshold: float = 0.1, tol: float = 3e-5, max_iter: int = 50) -> Solution:
@@ -62,7 +70,7 @@ def inverse(problem: Problem, *, threshold: float = 0.1, tol: float = 3e-5, max_
     """
     stage = Stage.of(problem, tol, max_iter)
     message = f"inverted where |H| > {threshold:g} |H(0)|"
-    gain, rest = _inverse_filter(stage, threshold=threshold)
+    gain, rest = inverse_filter(stage, threshold=threshold)
     return _solution(
         stage, gain, stage.forward(stage.transform(stage.extend(problem.image)), stage.systems(rest)), message=message
     )
@@ -117,10 +125,10 @@ def wiener(
     if noise_power is None and signal_power is None:
         if isinstance(nsr, str) and nsr == "auto":
             return _wiener_auto(problem, stage, noise_std)
-        return _regularised(problem, stage, _all_but_mean(stage), nsr, "nsr", noise_std, safety)
+        return _regularised(problem, stage, all_but_mean(stage), nsr, "nsr", noise_std, safety)
     if not isinstance(nsr, str) or nsr != "auto":
         raise ValueError("give either nsr= or noise_power= and signal_power=, not both")
-    gain, rest = _wiener_filter(stage, noise_power=noise_power, signal_power=signal_power)
+    gain, rest = wiener_filter(stage, noise_power=noise_power, signal_power=signal_power)
     forward = stage.forward(stage.transform(stage.extend(problem.image)), stage.systems(rest))
     return _solution(stage, gain, forward, noise_std=noise_std, message="noise and signal power were given")
 
@@ -203,7 +211,8 @@ def tikhonov(
     if isinstance(noise_width, str):
         check_choice(noise_width, ("auto",), "noise_width")
         if isinstance(lam, str) and lam == "auto":
-            width, floor = _colour(problem, stage, P, penalty, tau)
+            width, floor, excess = _colour(problem, stage, P, penalty, tau)
+            _check_left(excess)
             rest = f", but for {floor:.0%} of its power" if floor > FLOOR else ""
             seen = f"; noise looks correlated over {width:.2g} pixels{rest}" if width else ""
     else:
@@ -230,7 +239,7 @@ def _regularised(
             noise_std, source = _noise_level(problem)
         chosen, message, Y, systems = _choose(stage, P, Y, strength, noise_std, safety, effort)
     lam = chosen.lam if chosen else strength
-    forward = stage.forward(Y, stage.systems(_rest(stage, P, lam), systems))
+    forward = stage.forward(Y, stage.systems(rest_of_system(stage, P, lam), systems))
     if chosen and noise_std is None:
         noise_std = _residual_noise(stage, P, forward, chosen)
     fields = {"selection": chosen, "noise_std": noise_std, "message": message + source}
@@ -255,7 +264,7 @@ def _choose(
     if not stage.free:
         return *by(rule), Y, ()
     first, _ = by("auto", 91)
-    systems = stage.systems(_rest(stage, P, first.lam))
+    systems = stage.systems(rest_of_system(stage, P, first.lam))
     Y = stage.settled(Y, systems, max_iter=1).spectrum
     chosen, message = by(rule)
     if effort != "fast":
@@ -288,20 +297,20 @@ def _bracketed(
 
 def _wiener_auto(problem: Problem, stage: Stage, noise_std: float | None) -> Solution:
     """Wiener's filter with the constant ratio of least expected error, for spectra fitted to the data."""
-    P, flat = stage.penalty("laplacian+gradient"), _all_but_mean(stage)
+    P, flat = stage.penalty("laplacian+gradient"), all_but_mean(stage)
     Y = stage.transform(stage.extend(problem.image))
     fitted, message, Y, systems = _choose(stage, P, Y, "auto", None, 1.0)
-    forward = stage.forward(Y, stage.systems(_rest(stage, P, fitted.lam), systems))
+    forward = stage.forward(Y, stage.systems(rest_of_system(stage, P, fitted.lam), systems))
     estimated = _residual_noise(stage, P, forward, fitted)
     noise_std = estimated if noise_std is None else noise_std
     known = written_out(P)
-    known[_mean(stage)] = np.inf  # the mean takes no part
+    known[mean_index(stage)] = np.inf  # the mean takes no part
     amplitude = estimated * np.sqrt(math.prod(stage.grid) * stage.noisy_share / fitted.lam / known)
     Y = forward.spectrum
     signal, observed = (_bins(stage, flat, y) for y in (np.broadcast_to(amplitude, Y.shape).astype(Y.dtype), Y))
     chosen = selection.least_error(signal, observed.curves(observed.lambdas()), noise_std**2 * stage.noisy_share)
     message = f"nsr {chosen.lam:.3g} has the least expected error for the spectra fitted with {message}"
-    forward = stage.forward(Y, stage.systems(_rest(stage, flat, chosen.lam)))
+    forward = stage.forward(Y, stage.systems(rest_of_system(stage, flat, chosen.lam)))
     return _minimiser(stage, flat, chosen.lam, forward, selection=chosen, noise_std=noise_std, message=message)
 
 
@@ -312,14 +321,20 @@ def _solution(stage: Stage, gain: Array, forward: Forward, **fields: Any) -> Sol
 
 def _minimiser(stage: Stage, P: AnySymbol, lam: float, forward: Forward, **fields: Any) -> Solution:
     """The same for Tikhonov's gain, which is applied without being kept; the spectrum is overwritten."""
-    weighted = _weighted(stage, P)
+    weighted, weights = weighted_symbol(stage, P), hermitian_weights(stage.grid)
+    sums = []
     with np.errstate(divide="ignore", invalid="ignore"):
         for c, y in enumerate(forward.spectrum):
-            restored(y, stage.H[c % len(stage.H)], weighted, lam, workers=stage.workers)
+            H = stage.H[c % len(stage.H)]
+            sums.append(changes(y, H, weighted, lam, weights, workers=stage.workers))
+            restored(y, H, weighted, lam, workers=stage.workers)
     image = stage.backward(forward.spectrum)
     if not np.isfinite(image.sum()):
-        _least_squares(stage, P, lam)  # says why
-    return Solution(image, lam=lam, n_iter=forward.n_iter, converged=forward.converged, **fields)
+        least_squares(stage, P, lam)  # says why
+    whole, *changed = (sum(parts) for parts in zip(*sums, strict=True))
+    less, more = (math.sqrt(part / whole) if whole > 0 else 0.0 for part in changed)
+    fields |= {"lam": lam, "sensitivity": (less, more), "n_iter": forward.n_iter, "converged": forward.converged}
+    return Solution(image, **fields)
 
 
 def _residual_noise(stage: Stage, P: AnySymbol, forward: Forward, chosen: Selection) -> float:
@@ -333,7 +348,7 @@ def _residual_noise(stage: Stage, P: AnySymbol, forward: Forward, chosen: Select
     if residual is None and stage.colour is None and stage.boundary in _CALM:
         residual = float(np.interp(math.log(chosen.lam), np.log(chosen.lams), chosen.residual))
     if residual is None or stage.colour is not None:
-        left = stage.backward(_left(stage, P, chosen.lam) * forward.spectrum)
+        left = stage.backward(left_of_data(stage, P, chosen.lam) * forward.spectrum)
         left = left if stage.mask is None else left[:, ~stage.mask]
         residual = float(np.einsum("ij,ij->", *[left.reshape(len(left), -1)] * 2, dtype=np.float64))
     dof = float(np.interp(math.log(chosen.lam), np.log(chosen.lams), chosen.dof))
@@ -349,7 +364,7 @@ def _bins(stage: Stage, P: AnySymbol, Y: Array) -> Bins:
     return Bins.pooled([Spectra(h, P, y, stage.grid, stage.workers).binned() for h, y in pairs])
 
 
-def _colour(problem: Problem, stage: Stage, P: AnySymbol, penalty: Penalty, tau: float) -> tuple[float, float]:
+def _colour(problem: Problem, stage: Stage, P: AnySymbol, penalty: Penalty, tau: float) -> Colour:
     """Width over which the noise is correlated, and its floor, from the middle of the image on a grid of its own.
 
     Filling holes by anything that is not a blurred scene would look like noise where H has its zeros.
@@ -371,6 +386,18 @@ def _colour(problem: Problem, stage: Stage, P: AnySymbol, penalty: Penalty, tau:
     return find_colour(image, H, written_out(P))
 
 
+def _check_left(excess: float) -> None:
+    """Warn of a PSF that does not explain the image."""
+    if excess > _EXCESS:
+        warnings.warn(
+            f"the PSF does not explain the image: at low frequencies that it erases there is {excess:.1f} times the "
+            "power of white noise; its length, angle or radius is wrong, or it varies over the frame, or the image was "
+            "enlarged, denoised or strongly compressed",
+            PSFMismatchWarning,
+            stacklevel=4,
+        )
+
+
 def _noise_level(problem: Problem) -> tuple[float, str]:
     """From the frequencies that the blur erased, or from wavelets where it erased too few; and which it was."""
     psf = problem.psf if len(problem.psf) > 1 else problem.psf[0]
@@ -379,108 +406,3 @@ def _noise_level(problem: Problem) -> tuple[float, str]:
     except ParameterChoiceError:
         level = estimate_noise_std(problem.image, channel_axis=0)
         return level, "; noise estimated from wavelets, texture counts as noise"
-
-
-def _all_but_mean(stage: Stage) -> Array:
-    """The symbol of a penalty on everything but the mean: 1, and 0 at frequency zero."""
-    P = written_out(stage.penalty("identity"))
-    P[_mean(stage)] = 0
-    return P
-
-
-def _mean(stage: Stage) -> tuple[Any, ...]:
-    """Index of frequency zero."""
-    return (..., *(0,) * len(stage.grid))
-
-
-def _least_squares(stage: Stage, P: AnySymbol, lam: float) -> Filter:
-    """Tikhonov's filter. For noise of spectrum c the data weigh 1 / c: lam multiplies P c; the rest counts 1 / c."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        gain = filters.tikhonov(stage.H, written_out(_weighted(stage, P)), lam)
-    return _defined(gain, _BOTH), _rest(stage, P, lam)
-
-
-def _weighted(stage: Stage, P: AnySymbol) -> AnySymbol:
-    """``P c`` for noise of spectrum c."""
-    return P if stage.colour is None else written_out(P) * stage.colour
-
-
-def _left(stage: Stage, P: AnySymbol, lam: float) -> Array:
-    """What Tikhonov's filter leaves of the data."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        left = residue(stage.H, _weighted(stage, P), lam, workers=stage.workers)
-    return left if np.isfinite(left.sum()) else _defined(left, _BOTH)
-
-
-def _rest(stage: Stage, P: AnySymbol, lam: float) -> Array | None:
-    """The same divided by c; None where nothing is unknown."""
-    if not stage.free:
-        return None
-    left = _left(stage, P, lam)
-    return left if stage.colour is None else left / stage.colour
-
-
-def _inverse_filter(stage: Stage, *, threshold: float = 0.1) -> Filter:
-    dc = np.abs(stage.H[_mean(stage)]).reshape(-1, *[1] * len(stage.grid))
-    gain = filters.inverse(stage.H, check_non_negative(threshold, "threshold") * dc).reshape(stage.H.shape)
-    if not stage.free or (gain.all() and stage.mask is None):
-        return gain, None
-    # This filter has no penalty of its own to extend the data by: Tikhonov's stands in, at about the same strength.
-    lam = float(np.mean(dc**2)) * max(threshold, 1e-2) ** 2
-    return gain, residue(stage.H, stage.penalty("laplacian+gradient"), lam, workers=stage.workers)
-
-
-def _wiener_filter(
-    stage: Stage, *, nsr: float | None = None, noise_power: Any = None, signal_power: Any = None
-) -> Filter:
-    if nsr is not None and (noise_power is not None or signal_power is not None):
-        raise ValueError("give either nsr= or noise_power= and signal_power=, not both")
-    if nsr is not None:
-        return _least_squares(stage, _all_but_mean(stage), check_non_negative(nsr, "nsr"))
-    if noise_power is None or signal_power is None:
-        raise ValueError("wiener needs noise_power= and signal_power= together, or nsr= alone")
-    dtype = stage.H.real.dtype
-    N = power_spectrum(noise_power, stage.grid, "noise_power", dtype, with_mean=False)
-    S = power_spectrum(signal_power, stage.grid, "signal_power", dtype, with_mean=False)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        gain = filters.wiener(stage.H, N, S)
-        rest = np.max(N) * filters.wiener_rest(stage.H, N, S) if stage.free else None
-    gain[_mean(stage)] = 1 / stage.H[_mean(stage)]
-    if rest is not None:
-        rest[_mean(stage)] = 0
-    return _defined(gain, "noise_power and signal_power |H|^2"), rest
-
-
-def _tikhonov_filter(
-    stage: Stage,
-    *,
-    lam: float | None = None,
-    penalty: Penalty = "laplacian+gradient",
-    tau: float = 0.1,
-    noise_width: float = 0.0,
-    noise_floor: float = FLOOR,
-) -> Filter:
-    if lam is None:
-        raise TypeError("a tikhonov plan needs lam=, a number: for example the .lam of a first restore(...)")
-    width, floor = check_non_negative(noise_width, "noise_width"), check_positive(noise_floor, "noise_floor")
-    stage = stage.coloured(width, floor)
-    return _least_squares(stage, stage.penalty(penalty, tau), check_non_negative(lam, "lam"))
-
-
-def _defined(gain: Array, what: str) -> Array:
-    """The gain, if it is finite everywhere: 0/0 means that nothing determines those frequencies."""
-    bad = gain.size - int(np.count_nonzero(np.isfinite(gain)))
-    if bad:
-        raise ValueError(
-            f"{what} are both zero at {bad} frequencies, so nothing determines the image there; "
-            "use a positive lam, or a penalty that vanishes only at frequency zero"
-        )
-    return gain
-
-
-#: method -> its filter on a stage; the keyword-only arguments are the options of `plan`
-_FILTERS: dict[str, Callable[..., Filter]] = {
-    "inverse": _inverse_filter,
-    "wiener": _wiener_filter,
-    "tikhonov": _tikhonov_filter,
-}

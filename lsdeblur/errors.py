@@ -13,6 +13,7 @@ __all__ = [
     "LambdaAtBoundaryWarning",
     "LsdeblurWarning",
     "MissingDependencyError",
+    "PSFMismatchWarning",
     "ParameterChoiceError",
 ]
 
@@ -35,3 +36,7 @@ class ConvergenceWarning(LsdeblurWarning):
 
 class LambdaAtBoundaryWarning(LsdeblurWarning):
     """The lambda that was used lies at the end of the range that was searched."""
+
+
+class PSFMismatchWarning(LsdeblurWarning):
+    """What the restoration leaves of the image is not noise: the PSF is probably wrong."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +30,8 @@ _HARD_GAIN = 0.15  # and where noise rules nowhere: white noise on a page of tex
 _EVIDENCE = 100.0  # and in all: on small frames white noise reaches some 50
 _DECADES = np.logspace(-9, 6, 16)  # in which the ratio of scene and noise is looked for
 _FAINT = 1e-4  # of the image's standard deviation: weaker noise is lost among what the model of the scene misses
+_WEAK = 0.1  # of the largest |H|^2
+_FEW = 15  # frequencies, whose mean power is known to a quarter
 _SAMPLES = 6000  # frequencies looked at
 _ENOUGH = 200  # erased frequencies needed: the median of so many is known to 10 %
 
@@ -92,7 +94,19 @@ def colour(
     return c + np.asarray(floor, dtype)
 
 
-def find_colour(image: npt.NDArray[Any], H: npt.NDArray[Any], P: npt.NDArray[Any]) -> tuple[float, float]:
+class Colour(NamedTuple):
+    """What `find_colour` finds: `width` and `floor` as in `colour`, and the `excess` of what the model leaves.
+
+    The excess is the power at low frequencies that the blur has erased, relative to that of white noise; 0 where there
+    are too few of them. It is about 1 where PSF and noise are what they are taken to be.
+    """
+
+    width: float
+    floor: float
+    excess: float
+
+
+def find_colour(image: npt.NDArray[Any], H: npt.NDArray[Any], P: npt.NDArray[Any]) -> Colour:
     """Width and floor of the noise's spectrum in an image, as in `colour`; width 0 for white noise.
 
     The likelihood of the windowed image's spectrum, ``W(S |H|^2 / P) + N c(w)`` for a scene of power S / P and noise
@@ -128,7 +142,7 @@ def find_colour(image: npt.NDArray[Any], H: npt.NDArray[Any], P: npt.NDArray[Any
     E = np.concatenate([_power(_windowed(g, window).ravel()[index].astype(np.complex128)) for g in image])
     level = float(E.sum())
     if not level > 0:
-        return 0.0, FLOOR
+        return Colour(0.0, FLOOR, 0.0)
     r2 = np.tile(sum(sample(w**2) for w in frequencies(grid)), len(image))
     share = np.tile(sample(hermitian_weights(grid)), len(image))
     share /= share.sum()
@@ -139,7 +153,17 @@ def find_colour(image: npt.NDArray[Any], H: npt.NDArray[Any], P: npt.NDArray[Any
     s, E = ((a / unit).astype(np.float32) for a, unit in ((s, scale), (E, level)))
     white, lam = _whittle(s, E, share)
     if level * float(share @ (lam / (s + lam) * E)) < _FAINT**2 * float(image.var(dtype=np.float64)) * math.prod(grid):
-        return 0.0, FLOOR
+        return Colour(0.0, FLOOR, 0.0)
+    width, floor = _likeliest(s, E, share, r2, white, lam, _EVIDENCE / image.size)
+    power = s * np.tile(sample(P), len(image))
+    return Colour(width, floor, _excess(s, E, share, r2, lam, power < _WEAK * power.max()))
+
+
+def _likeliest(
+    s: npt.NDArray[Any], E: npt.NDArray[Any], share: npt.NDArray[Any], r2: npt.NDArray[Any], white: float, lam: float,
+    evidence: float,
+) -> tuple[float, float]:  # fmt: skip
+    """Width and floor of the likeliest colour, if it gains enough over white noise, which fits best with `lam`."""
     hidden = max(0.0, 1 - float(share @ (lam / (s + lam))) / _SEEN)
     values = np.empty((len(_FLOORS), len(_WIDTHS)))
     for i, j in np.ndindex(values.shape):
@@ -149,11 +173,30 @@ def find_colour(image: npt.NDArray[Any], H: npt.NDArray[Any], P: npt.NDArray[Any
         values[i, j] = _whittle(s / c, E / c, share)[0] + share @ np.log(c)
     values[1:] += _FLOOR_GAIN
     i, j = np.unravel_index(np.argmin(values), values.shape)
-    if white - values[i, j] < max(_GAIN + hidden * (_HARD_GAIN - _GAIN), _EVIDENCE / image.size):
+    if white - values[i, j] < max(_GAIN + hidden * (_HARD_GAIN - _GAIN), evidence):
         return 0.0, FLOOR
     near = int(np.clip(j - 1, 0, len(_WIDTHS) - 3))
     widths, (width, _) = _WIDTHS[near : near + 3], _vertex(_WIDTHS[near : near + 3], values[i, near : near + 3])
     return float(np.clip(width, widths[0], widths[-1])), _FLOORS[i]
+
+
+def _excess(
+    s: npt.NDArray[Any], E: npt.NDArray[Any], share: npt.NDArray[Any], r2: npt.NDArray[Any], lam: float,
+    weak: npt.NDArray[np.bool_],
+) -> float:  # fmt: skip
+    """The largest mean of ``q E``, relative to that of all, over the erased ones of an eighth of the frequencies.
+
+    With ``q = lam / (s + lam)``, for white noise. The three eighths of lowest frequency are looked at; erased are those
+    that the blur leaves `weak` and noise rules.
+    """
+    q = lam / (s + lam)
+    left, edges = q * E / float(share @ (q * E)), np.quantile(r2, np.arange(4) / 8)
+    means = [0.0]
+    for low, high in itertools.pairwise(edges):
+        erased = weak & (q > 0.5) & (r2 >= low) & (r2 <= high)
+        if np.count_nonzero(erased) >= _FEW:
+            means.append(float(np.average(left[erased], weights=share[erased])))
+    return max(means)
 
 
 def _whittle(s: npt.NDArray[Any], E: npt.NDArray[Any], share: npt.NDArray[Any]) -> tuple[float, float]:

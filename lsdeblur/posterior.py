@@ -22,11 +22,11 @@ import numpy as np
 import numpy.typing as npt
 
 from lsdeblur import _fft
+from lsdeblur._gains import make_plan
 from lsdeblur._kernels import written_out
 from lsdeblur._methods import Problem, Solution
 from lsdeblur._stage import Plan, Stage
 from lsdeblur.boundary import crop
-from lsdeblur.direct import make_plan
 from lsdeblur.filters import power
 from lsdeblur.psf import PSFGrid
 from lsdeblur.spectrum import hermitian_weights

@@ -404,3 +404,16 @@ def test_public_names() -> None:
         assert getattr(lsdeblur, name).__name__ == f"lsdeblur.{name}"
     with pytest.raises(AttributeError, match="module 'lsdeblur' has no attribute 'deconvolve'"):
         _ = lsdeblur.deconvolve
+
+
+@pytest.mark.parametrize("boundary", ["periodic", "taper", "free"])
+def test_sensitivity_says_what_another_lambda_would_change(boundary: str) -> None:
+    """Exactly on a periodic grid; elsewhere of the grid's image in place of the frame's."""
+    g = blurred((40, 42))
+    result = restore(g, PSF, boundary=boundary)
+    assert result.lam is not None
+    assert result.sensitivity is not None
+    for actual, c in zip(result.sensitivity, (0.5, 2), strict=True):
+        other = restore(g, PSF, boundary=boundary, lam=c * result.lam, noise_width=result.noise_width).image
+        expected = np.std(other - result.image) / np.std(result.image)
+        assert actual == pytest.approx(expected, rel=1e-9 if boundary == "periodic" else 0.5)

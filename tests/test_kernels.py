@@ -76,6 +76,21 @@ def test_restored(shape: tuple[int, ...], dtype: type) -> None:
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("dtype", ROUNDING)
 @pytest.mark.usefixtures("body")
+def test_changes(shape: tuple[int, ...], dtype: type) -> None:
+    """Restorations with lambda, half of it and twice that, without what the penalty leaves free or the blur erases."""
+    P, H, Y, w = case(shape, dtype)
+    P.flat[0], H.flat[-1] = 0, 0
+    half, once, twice = (
+        np.where(P > 0, np.conj(H) * Y / (np.abs(H) ** 2 + c * np.where(P > 0, P, 1)), 0) for c in (0.1, 0.2, 0.4)
+    )
+    expected = [np.sum(w * np.abs(F.astype(complex)) ** 2) for F in (once, half - once, twice - once)]
+    actual = _kernels.changes(Y, H, P, 0.2, w, workers=3)
+    np.testing.assert_allclose(actual, expected, rtol=1e-4 if dtype is np.float32 else 1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("dtype", ROUNDING)
+@pytest.mark.usefixtures("body")
 def test_residue(shape: tuple[int, ...], dtype: type) -> None:
     """What a filter leaves; several transfer functions share a penalty."""
     P, H, other, _ = case(shape, dtype)

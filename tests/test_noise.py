@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from reference import Array
 from scipy.ndimage import gaussian_filter
 from skimage import data
 
-from lsdeblur import ParameterChoiceError, metrics, plan, psf, restore, simulate
+from lsdeblur import ParameterChoiceError, PSFMismatchWarning, metrics, plan, psf, restore, simulate
 from lsdeblur.noise import _leaked, colour, estimate_noise_std, hann
 
 LEVELS = [1.0, 4.0, 12.0]  # of 255
@@ -183,3 +184,18 @@ def test_the_colour_of_noise() -> None:
     w0, w1 = 2 * np.pi * np.fft.fftfreq(8)[:, None], 2 * np.pi * np.fft.rfftfreq(9)[None]
     np.testing.assert_allclose(c, np.exp(-0.49 * (w0**2 + w1**2)) + 1e-4, rtol=1e-12)
     np.testing.assert_allclose(colour((8, 9), 0.7, 0.1) - c, 0.1 - 1e-4, rtol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong"), [("motion", {"length": 18}), ("motion", {"angle": 45}), ("disk", {"radius": 6})]
+)
+def test_a_wrong_psf_is_told(right: str, wrong: dict[str, float]) -> None:
+    """It leaves much of the scene at low frequencies that it says to be erased; the right one leaves noise."""
+    given: dict[str, float] = {"motion": {"length": 15, "angle": 30}, "disk": {"radius": 5}}[right]
+    make = getattr(psf, right)
+    g = simulate.add_noise(simulate.blur(data.camera() / 255.0, make(**given)), noise_std=0.005, rng=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        restore(g, make(**given))
+    with pytest.warns(PSFMismatchWarning, match="the PSF does not explain the image: .* the power of white noise"):
+        restore(g, make(**(given | wrong)))
