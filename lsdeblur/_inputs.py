@@ -15,6 +15,7 @@ from lsdeblur._validate import (
     as_psf,
     channels_first,
     check_choice,
+    check_finite,
     check_fits,
     check_size,
     check_spacing,
@@ -23,7 +24,7 @@ from lsdeblur.boundary import BOUNDARIES
 from lsdeblur.errors import LsdeblurWarning
 from lsdeblur.psf import PSFGrid, trim
 
-__all__ = ["NO_PSF", "checked_psf", "checked_workers", "problem_of", "problems_of"]
+__all__ = ["NO_PSF", "checked_psf", "checked_workers", "problem_of", "problems_of", "with_saturated"]
 
 NO_PSF = (
     "psf is missing: method {!r} needs the blur; make one with lsdeblur.psf (gaussian, motion, disk, ...) "
@@ -84,6 +85,17 @@ def _centred(h: npt.NDArray[Any], size: npt.NDArray[Any]) -> npt.NDArray[Any]:
     before = size // 2 - np.array(h.shape[1:]) // 2
     after = size - before - h.shape[1:]
     return np.pad(h, [(0, 0), *zip(before, after, strict=True)])
+
+
+def with_saturated(image: Any, mask: Any, level: float, channel_axis: int | None) -> Any:
+    """The mask, or the frames' masks, with the pixels at or above a level; None where none are masked."""
+    if isinstance(image, (list, tuple)) and image and hasattr(image[0], "__array__"):
+        masks = mask if isinstance(mask, (list, tuple)) else [mask] * len(image)
+        return [with_saturated(g, m, level, channel_axis) for g, m in zip(image, masks, strict=True)]
+    clipped: Any = np.asarray(image) >= check_finite(level, "saturation")
+    clipped = clipped if channel_axis is None else clipped.any(axis=channel_axis)
+    hidden = clipped if mask is None else clipped | np.asarray(mask, bool)
+    return hidden if hidden.any() else None
 
 
 def _without_masked(

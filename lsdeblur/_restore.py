@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from lsdeblur._inputs import NO_PSF, checked_psf, checked_workers, problem_of, problems_of
+from lsdeblur._inputs import NO_PSF, checked_psf, checked_workers, problem_of, problems_of, with_saturated
 from lsdeblur._methods import Method, Solution, check_options, resolve
 from lsdeblur._results import Restoration
 from lsdeblur._stores import Source, is_from
@@ -45,6 +45,7 @@ def restore(
     channel_axis: int | None = None,
     spacing: float | Sequence[float] | None = None,
     mask: npt.ArrayLike | None = None,
+    saturation: float | None = None,
     tile: int | Sequence[int] | str | None = "auto",
     halo: int | Sequence[int] | str = "auto",
     out: Any = None,
@@ -86,6 +87,8 @@ def restore(
         unknown, may be NaN, and comes back restored. Needs the free boundary and a positive `lam`. Dead pixels and
         holes of up to 2000 connected pixels cost little. Larger regions (a circular field of view) take several
         times the iterations, nearly all of them for the pixels deep inside, which are an extrapolation.
+    saturation : float, optional
+        Pixels of this value and above (in any channel) were clipped, and are masked, too.
     tile : int, sequence of int, "auto" or None
         Size of the tiles that a direct method with a free boundary divides the image into. "auto": the image as a
         whole up to 2^25 pixels, tiles of some 2048 x 2048 pixels beyond that and for a Zarr image or `out`. None: as a
@@ -151,11 +154,12 @@ def restore(
     >>> result.selection.criterion
     'evidence'
     """
+    hidden = mask if saturation is None else with_saturated(image, mask, saturation, channel_axis)
     if isinstance(image, (list, tuple)) and image and all(hasattr(frame, "__array__") for frame in image):
         asked: dict[str, Any] = {"tile": tile != "auto", "halo": halo != "auto", "out": out is not None}
         asked |= {"callback": callback, "uncertainty": uncertainty}
         shell = {"boundary": boundary, "spacing": spacing, "workers": workers}
-        return _restore_frames(image, psf, method, channel_axis, mask, asked, shell, options)
+        return _restore_frames(image, psf, method, channel_axis, hidden, asked, shell, options)
     name, function = resolve(method)
     check_options(function, options, f"method {name!r}")
     call = {
@@ -163,6 +167,7 @@ def restore(
         "channel_axis": channel_axis,
         "spacing": spacing,
         "mask": mask,
+        "saturation": saturation,
         "tile": tile,
         "halo": halo,
         "workers": workers,
@@ -171,7 +176,7 @@ def restore(
     }
     if uncertainty and name != "tikhonov":
         raise ValueError(f"uncertainty= is for method='tikhonov', whose posterior is known, not for {name!r}")
-    if _by_tiles(image, method, boundary, channel_axis, mask, tile, halo, out, callback, options):
+    if _by_tiles(image, method, boundary, channel_axis, hidden, tile, halo, out, callback, options):
         if uncertainty:
             raise ValueError("uncertainty= is not there for tiles: give tile=None, or a part of the image")
         solution = _tiled_solution(
@@ -179,7 +184,7 @@ def restore(
             tile=tile, halo=halo, out=out, callback=callback,
         )  # fmt: skip
         return _restoration(solution, psf, name, call)
-    problem = problem_of(image, psf, name, boundary, channel_axis, spacing, mask, workers)
+    problem = problem_of(image, psf, name, boundary, channel_axis, spacing, hidden, workers)
     problem = replace(problem, callback=callback)
     logger.debug("%s on %s %s, boundary %s", name, problem.image.shape, problem.image.dtype, boundary)
     solution = function(problem, **options)

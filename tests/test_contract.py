@@ -417,3 +417,25 @@ def test_sensitivity_says_what_another_lambda_would_change(boundary: str) -> Non
         other = restore(g, PSF, boundary=boundary, lam=c * result.lam, noise_width=result.noise_width).image
         expected = np.std(other - result.image) / np.std(result.image)
         assert actual == pytest.approx(expected, rel=1e-9 if boundary == "periodic" else 0.5)
+
+
+@pytest.mark.parametrize("axis", [None, -1])
+def test_saturated_pixels_are_masked(axis: int | None) -> None:
+    g = blurred((30, 32))
+    if axis is not None:
+        g = np.stack([g, g - 0.3], axis=axis)
+    level = float(np.quantile(g, 0.98))
+    clipped = np.minimum(g, level)
+    mask = clipped >= level if axis is None else (clipped >= level).any(axis=axis)
+    expected = restore(clipped, PSF, lam=0.02, mask=mask, channel_axis=axis)
+    actual = restore(clipped, PSF, lam=0.02, saturation=level, channel_axis=axis)
+    np.testing.assert_array_equal(actual.image, expected.image)
+    mask[3:5, 4:6] = True
+    both = restore(clipped, PSF, lam=0.02, saturation=level, mask=mask, channel_axis=axis)
+    np.testing.assert_array_equal(both.image, restore(clipped, PSF, lam=0.02, mask=mask, channel_axis=axis).image)
+    none = restore(clipped, PSF, lam=0.02, saturation=2 * level, channel_axis=axis)
+    np.testing.assert_array_equal(none.image, restore(clipped, PSF, lam=0.02, channel_axis=axis).image)
+    frames = restore([clipped, g], PSF, lam=0.02, saturation=level, channel_axis=axis)
+    assert np.all(np.isfinite(frames.image))
+    with pytest.raises(ValueError, match="mask needs boundary='free'"):
+        restore(clipped, PSF, lam=0.02, saturation=level, boundary="taper", channel_axis=axis)
