@@ -19,6 +19,7 @@
 `spacevar`      blur that varies over the frame: its model and its solver
 `tiling`        tiles with a halo, and any method applied by tiles
 `direct`        inverse, Wiener and Tikhonov with their options
+`denoise`       denoising after least squares, by the noise that it leaves
 `frames`        several frames of one scene, restored together
 `posterior`     the uncertainty of least squares, and samples of the scene
 `metrics`       PSNR, SSIM, NMSE, ISNR
@@ -45,6 +46,7 @@ from lsdeblur.errors import (
 
 _MODULES = (
     "boundary",
+    "denoise",
     "direct",
     "errors",
     "filters",

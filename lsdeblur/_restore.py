@@ -53,6 +53,7 @@ def restore(
     workers: int | None = None,
     uncertainty: bool | int = False,
     rng: int | np.random.Generator | None = None,
+    denoise_after: Any = None,
     **options: Any,
 ) -> Restoration:
     """Restore a blurred, noisy image.
@@ -113,6 +114,10 @@ def restore(
         boundary or with a mask, each at the cost of a restoration with lambda given.
     rng : int, numpy.random.Generator or None
         For those samples.
+    denoise_after : str or callable, optional
+        With "tikhonov": "nlm" (non-local means), "tv", or a function of an image and its noise level, applied to the
+        restored image with the level that the filter is known to leave. A lambda that is chosen is lowered to 0.3 of
+        itself then (`lsdeblur.denoise`).
     **options
         The method's own (`lsdeblur.direct`): for "tikhonov" `lam`, `penalty`, `tau`, `noise_std`, `noise_width`,
         `noise_floor`, `safety`, `effort`, `exact`; for "wiener" `nsr`, `noise_power`, `signal_power`, `noise_std`,
@@ -157,7 +162,7 @@ def restore(
     hidden = mask if saturation is None else with_saturated(image, mask, saturation, channel_axis)
     if isinstance(image, (list, tuple)) and image and all(hasattr(frame, "__array__") for frame in image):
         asked: dict[str, Any] = {"tile": tile != "auto", "halo": halo != "auto", "out": out is not None}
-        asked |= {"callback": callback, "uncertainty": uncertainty}
+        asked |= {"callback": callback, "uncertainty": uncertainty, "denoise_after": denoise_after}
         shell = {"boundary": boundary, "spacing": spacing, "workers": workers}
         return _restore_frames(image, psf, method, channel_axis, hidden, asked, shell, options)
     name, function = resolve(method)
@@ -174,11 +179,15 @@ def restore(
         **({"uncertainty": uncertainty, "rng": rng} if uncertainty else {}),
         **options,
     }
+    if denoise_after is not None:
+        call["denoise_after"] = denoise_after
+        if name != "tikhonov" or uncertainty:
+            raise ValueError("denoise_after= is for method='tikhonov' without uncertainty=: what it leaves is known")
     if uncertainty and name != "tikhonov":
         raise ValueError(f"uncertainty= is for method='tikhonov', whose posterior is known, not for {name!r}")
     if _by_tiles(image, method, boundary, channel_axis, hidden, tile, halo, out, callback, options):
-        if uncertainty:
-            raise ValueError("uncertainty= is not there for tiles: give tile=None, or a part of the image")
+        if uncertainty or denoise_after is not None:
+            raise ValueError("uncertainty= and denoise_after= are not there for tiles: give tile=None, or a part")
         solution = _tiled_solution(
             image, psf, name, function, channel_axis, spacing, workers, options,
             tile=tile, halo=halo, out=out, callback=callback,
@@ -194,6 +203,10 @@ def restore(
         raise ValueError(
             f"method {name!r} returned shape {solution.image.shape} for a problem of {problem.image.shape}"
         )
+    if denoise_after is not None:
+        from lsdeblur.denoise import denoised
+
+        solution = denoised(problem, solution, options, denoise_after)
     if uncertainty:
         from lsdeblur import posterior
 

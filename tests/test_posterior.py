@@ -133,7 +133,7 @@ def test_the_same_numbers_again() -> None:
         ({"method": "wiener"}, "uncertainty= is for method='tikhonov'"),
         ({"lam": LAM}, "give noise_std=, or leave lam to be chosen"),
         ({"lam": 0, "noise_std": 1.0}, "lam=0 is no model of a scene"),
-        ({"tile": 10, "lam": LAM}, "uncertainty= is not there for tiles"),
+        ({"tile": 10, "lam": LAM}, "uncertainty= and denoise_after= are not there for tiles"),
         ({"uncertainty": -3, "lam": LAM, "noise_std": 1.0}, "uncertainty must be"),
     ],
 )
