@@ -23,6 +23,7 @@
 `frames`        several frames of one scene, restored together
 `posterior`     the uncertainty of least squares, and samples of the scene
 `metrics`       PSNR, SSIM, NMSE, ISNR
+`video`         films, frame by frame
 `plot`          L-curves, comparisons, PSFs (loads matplotlib)
 ==============  =====================================================================
 """
@@ -62,6 +63,7 @@ _MODULES = (
     "spacevar",
     "spectrum",
     "tiling",
+    "video",
 )
 
 __all__ = [  # noqa: PLE0604
