@@ -24,6 +24,7 @@ METHODS: dict[str, str] = {
     "inverse": "lsdeblur.direct:inverse",
     "wiener": "lsdeblur.direct:wiener",
     "tikhonov": "lsdeblur.direct:tikhonov",
+    "richardson-lucy": "lsdeblur.iterative.richardson_lucy:richardson_lucy",
 }
 
 

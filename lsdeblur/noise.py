@@ -11,11 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from lsdeblur import _fft
-from lsdeblur._validate import as_psf, channels_first
+from lsdeblur._validate import as_psf, channels_first, check_non_negative
 from lsdeblur.errors import ParameterChoiceError
 from lsdeblur.spectrum import frequencies, hermitian_weights, transfer_function
 
-__all__ = ["FLOOR", "colour", "estimate_noise_std", "find_colour", "hann"]
+__all__ = ["FLOOR", "colour", "estimate_gain", "estimate_noise_std", "find_colour", "hann"]
 
 #: the least white part of coloured noise, relative to its power at frequency zero: rounding and read-out
 FLOOR = 1e-4
@@ -31,6 +31,7 @@ _EVIDENCE = 100.0  # and in all: on small frames white noise reaches some 50
 _DECADES = np.logspace(-9, 6, 16)  # in which the ratio of scene and noise is looked for
 _FAINT = 1e-4  # of the image's standard deviation: weaker noise is lost among what the model of the scene misses
 _SAMPLES = 6000  # frequencies looked at
+_TILE = 16  # pixels to a side of the tiles in which photon noise is compared with the light
 _ENOUGH = 200  # erased frequencies needed: the median of so many is known to 10 %
 
 
@@ -76,6 +77,70 @@ def estimate_noise_std(
     h = as_psf(psf, ndim=channels.ndim - 1, channels=None if channel_axis is None else len(channels))
     psfs = np.broadcast_to(h, (len(channels), *h.shape[1:]))
     return math.sqrt(float(np.mean([_erased_power(c, h) for c, h in zip(channels, psfs, strict=True)])))
+
+
+def estimate_gain(
+    image: npt.ArrayLike, psf: npt.ArrayLike | None = None, *, read_noise: float = 0.0, channel_axis: int | None = None
+) -> float:
+    """Image units per photon, from the noise: photon noise has the variance ``gain * mean + read_noise^2``.
+
+    Parameters
+    ----------
+    image : array, 2 or 3 spatial axes
+        Blurred image with photon noise, proportional to light: a camera's offset subtracted.
+    psf : array, optional
+        Its PSF. With it, the noise is the power at the frequencies that the blur has erased, as in
+        `estimate_noise_std`, and right whatever the scene; where it erases too few, or without it, the power of the
+        finest diagonal wavelet coefficients (Haar's) over the light, tile by tile of 16 pixels, and the median of the
+        tiles weighted by their light: too high on sharp, textured images.
+    read_noise : float >= 0
+        Standard deviation of the noise that does not depend on the light, in units of the image.
+    channel_axis : int, optional
+        The channels of a colour image; one gain is found for all.
+
+    Returns
+    -------
+    float
+        0 where no noise can be seen.
+
+    Raises
+    ------
+    ValueError
+        An image without light: its mean is not positive.
+    """
+    channels, read = channels_first(image, channel_axis), check_non_negative(read_noise, "read_noise") ** 2
+    if not channels.mean(dtype=np.float64) > 0:
+        raise ValueError("image has no light, its mean is not positive: check what was subtracted from it")
+    if psf is not None:
+        window = hann(channels.shape[1:], channels.dtype) ** 2
+        light = float(np.mean([np.vdot(g, window) for g in channels])) / float(window.sum(dtype=np.float64))
+        try:
+            power = estimate_noise_std(channels, psf, channel_axis=0) ** 2
+        except ParameterChoiceError:
+            power = math.nan
+        if power >= 0 and light > 0:
+            return max(power - read, 0.0) / light
+    return _gain_of_tiles(channels, read)
+
+
+def _gain_of_tiles(channels: npt.NDArray[Any], read: float) -> float:
+    """Power of the finest Haar coefficients less `read`, over the light: the weighted median of tiles."""
+    axes = [axis for axis in range(1, channels.ndim) if channels.shape[axis] > 1]
+    detail = light = channels.astype(np.float64)
+    for axis in axes:
+        even, odd = (np.arange(i, channels.shape[axis] - 1 + i, 2) for i in (0, 1))
+        detail = (detail.take(odd, axis) - detail.take(even, axis)) / math.sqrt(2)
+        light = (light.take(odd, axis) + light.take(even, axis)) / 2
+    power = detail**2 - read
+    for axis in axes:
+        starts = np.arange(0, light.shape[axis], _TILE // 2)
+        power, light = np.add.reduceat(power, starts, axis), np.add.reduceat(light, starts, axis)
+    lit = light > 0
+    power, light = power[lit], light[lit]
+    order = np.argsort(power / light)
+    below = np.cumsum(light[order])
+    middle = order[np.searchsorted(below, below[-1] / 2)]
+    return max(float(power[middle] / light[middle]), 0.0)
 
 
 def colour(

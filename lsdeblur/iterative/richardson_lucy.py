@@ -1,0 +1,336 @@
+"""Richardson-Lucy: the scene of greatest likelihood for photon noise, correct at the borders, accelerated, stopped."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from lsdeblur import _fft
+from lsdeblur._kernels import product
+from lsdeblur._methods import Problem, Solution
+from lsdeblur._validate import as_float_array, check_choice, check_non_negative, check_positive, check_size
+from lsdeblur.errors import ConvergenceWarning
+from lsdeblur.iterative._observed import Observed
+from lsdeblur.iterative._poisson import bend, compare, expected_deviance, extrapolate, update
+from lsdeblur.noise import estimate_gain
+from lsdeblur.psf import PSFGrid
+from lsdeblur.spectrum import hermitian_weights
+
+__all__ = ["richardson_lucy"]
+
+Array = npt.NDArray[Any]
+
+_STOPS = ("auto", "discrepancy", "whiteness", "none")
+_ABSORBED = 0.93  # of the deviance's expectation: the scene of least error has fitted some of the noise (measured)
+_SEEN = 1e-3  # share of a pixel's light that must fall on measured pixels for it to be estimated
+_FLAT = 1e-3  # gradients, of the mean, that total variation takes for none
+
+
+def richardson_lucy(
+    problem: Problem,
+    *,
+    background: float | npt.ArrayLike = 0.0,
+    gain: float | str = "auto",
+    read_noise: float = 0.0,
+    tv: float = 0.0,
+    stop: str = "auto",
+    safety: float = 1.0,
+    accelerated: bool = True,
+    tol: float = 1e-5,
+    max_iter: int = 200,
+) -> Solution:
+    """Richardson and Lucy's ascent to the greatest likelihood of photons, ``f <- f A^T(g / (A f + b)) / A^T 1``.
+
+    ``A f`` is the blurred scene at the measured pixels, so a border, a mask or what lies beyond the frame makes no rim.
+    The scene is positive, and its light that falls on the frame is the frame's, exactly so after every iteration
+    (without background).
+
+    Parameters
+    ----------
+    problem : Problem
+        Image values in any unit proportional to light; a camera's offset must be subtracted. The PSF is not negative.
+    background : float or array >= 0
+        Light b that the image holds besides the blurred scene, in its units: a number, or an array that broadcasts to
+        (channels, *spatial).
+    gain : float > 0 or "auto"
+        Image units per photon: 1 for counts. "auto" reads it from the noise (`noise.estimate_gain`). It serves `stop`
+        and weighs `read_noise`; without that the iteration itself does not depend on it.
+    read_noise : float >= 0
+        Standard deviation of the noise that does not depend on the light, in units of the image. It is taken for
+        Poisson noise by adding its variance, ``read_noise^2 / gain``, to data and model. What is below zero even so
+        counts as zero.
+    tv : float >= 0
+        Weight of total variation, ``tv sum |grad f|`` beside the likelihood of the image in its own units, one step
+        late; below ``1 / (n + sqrt(n))`` for n axes. Typical: 0.002 to 0.05, more for fewer photons.
+    stop : str
+        "discrepancy": when the deviance is what photons make it, on average, if the model is true. "whiteness": when
+        the residual's spectrum, in standard deviations, begins to become less white; it needs no gain. "auto": at the
+        first of the two, with the deviance at 0.93 of its expectation. "none": after `max_iter`.
+    safety : float > 0
+        Factor on the expected deviance.
+    accelerated : bool
+        Extrapolate along the last two steps; where the likelihood falls, the step is taken back.
+    tol : float > 0
+        The iteration also ends when one lowers the deviance by less than this part of it.
+    max_iter : int >= 1
+        And after so many at the latest, with a `ConvergenceWarning` unless ``stop="none"``.
+
+    Returns
+    -------
+    Solution
+        All channels take the same number of iterations.
+
+    Raises
+    ------
+    ValueError
+        A PSF with negative values, an image without light, `tv` beyond its range.
+
+    Notes
+    -----
+    Four transforms of the padded image an iteration, one more for "auto" and "whiteness"; memory: some ten images. The
+    first iteration starts from a flat scene and gives the normalised back-projection ``A^T g / A^T 1``. Pixels beyond
+    the frame of whose light less than 1/1000 was measured keep the mean. Loss against the best iteration over 54 cases
+    (6 pictures, 3 blurs, peaks of 50, 500 and 5000 photons, gain known): "auto" 0.05 dB at the median, 1.3 at the
+    most; "discrepancy" 0.25 and 1.0; "whiteness" 0.10 and 2.0.
+
+    References
+    ----------
+    Richardson (1972), doi:10.1364/JOSA.62.000055; Lucy (1974), doi:10.1086/111605; borders: Bertero & Boccacci (2005),
+    doi:10.1051/0004-6361:20052717, eq. 9; read noise: Snyder et al. (1995), doi:10.1364/JOSAA.12.000272; acceleration:
+    Biggs & Andrews (1997), doi:10.1364/AO.36.001766, eq. 10; total variation: Dey et al. (2006),
+    doi:10.1002/jemt.20294, eq. 8; discrepancy: Bertero et al. (2010), doi:10.1088/0266-5611/26/10/105004; whiteness:
+    Almeida & Figueiredo (2013), doi:10.1109/TIP.2013.2257810.
+    """
+    check_choice(stop, _STOPS, "stop")
+    tol, limit = check_positive(tol, "tol"), check_size(max_iter, 1, "max_iter")[0]
+    read = check_non_negative(read_noise, "read_noise")
+    b = _background(background, problem.image)
+    light = problem.image - b
+    _check(problem, light, check_non_negative(tv, "tv"))
+    if isinstance(gain, str):
+        check_choice(gain, ("auto",), "gain")
+        per_photon = estimate_gain(problem.image, problem.psf, read_noise=read, channel_axis=0)
+        source = f"gain {per_photon:.3g} found in the noise"
+    else:
+        per_photon, source = check_positive(gain, "gain"), "gain was given"
+    added = 0.0 if not read else read**2 / per_photon if per_photon else math.inf
+    if not math.isfinite(added):
+        raise ValueError("read_noise hides the photon noise, so that no gain can be found: give gain=")
+    seen = Observed.all_of(replace(problem, image=light))
+    shift = [x.data for x in Observed.all_of(replace(problem, image=b))] if b.ndim else [b] * len(seen)
+    channels = [Ascent.of(x, y, added, float(tv), problem.spacing) for x, y in zip(seen, shift, strict=True)]
+    rule = Rule(stop, per_photon, check_positive(safety, "safety") * (_ABSORBED if stop == "auto" else 1.0))
+    n_iter, reason = _ascend(problem, channels, rule, accelerated, tol, limit)
+    if not reason and stop != "none":
+        warnings.warn(
+            f"the rule stop={stop!r} was not met within {limit} iterations; raise max_iter, or give gain=",
+            ConvergenceWarning,
+            stacklevel=2,
+        )
+    message = f"{n_iter} iterations, {reason or 'as many as allowed'}; {source}{_negative(channels)}"
+    image = np.stack([c.seen.frame(c.scene) for c in channels])
+    return Solution(image, converged=bool(reason) or stop == "none", n_iter=n_iter, message=message)
+
+
+def _background(background: float | npt.ArrayLike, image: Array) -> Array:
+    """The background in the image's dtype: a number, or an array of the image's shape."""
+    b = as_float_array(background, "background").astype(image.dtype)
+    if b.min() < 0:
+        raise ValueError(f"background must not be negative: {b.min():g}")
+    try:
+        return np.broadcast_to(b, image.shape) if b.ndim else b
+    except ValueError:
+        raise ValueError(
+            f"background of shape {b.shape} does not broadcast to (channels, *spatial) = {image.shape}"
+        ) from None
+
+
+def _check(problem: Problem, light: Array, tv: float) -> None:
+    """ValueError for what has no likelihood to climb."""
+    if not isinstance(problem.psf, PSFGrid) and problem.psf.min() < 0:
+        raise ValueError(
+            f"psf has negative values, down to {problem.psf.min():.3g}, but light is not negative: "
+            "pass np.maximum(psf, 0), and see that its background was subtracted"
+        )
+    if not light.sum(dtype=np.float64) > 0:
+        raise ValueError("image is no brighter than background: nothing is left to restore; lower background=")
+    limit = 1 / (len(problem.shape) + math.sqrt(len(problem.shape)))
+    if tv >= limit:
+        raise ValueError(f"tv must be below {limit:.3g} for {len(problem.shape)} axes, not {tv:g}")
+
+
+def _negative(channels: Sequence[Ascent]) -> str:
+    """What became of measured values below zero."""
+    zero = sum(float(np.count_nonzero(c.counts == 0)) for c in channels)
+    below = sum(float(np.count_nonzero(c.seen.data[c.counts == 0] < -c.shift)) for c in channels) if zero else 0.0
+    return (
+        f"; {below / sum(c.seen.n_measured for c in channels):.2g} of the values, below zero, count as zero"
+        if below
+        else ""
+    )
+
+
+@dataclass(slots=True)
+class Rule:
+    """When to stop; the sums of the last look are kept."""
+
+    stop: str
+    gain: float
+    factor: float
+    expected: float = math.inf
+    whiteness: float = math.inf
+
+    def met(self, n: int, channels: Sequence[Ascent]) -> str:
+        """Why the n-th look is the last one, or nothing."""
+        deviance = sum(c.deviance for c in channels)
+        if self.stop in ("auto", "discrepancy") and self.gain > 0:
+            if n & (n - 1) == 0 or deviance <= self.factor * self.expected:  # the expectation hardly changes
+                self.expected = sum(c.expected(self.gain) for c in channels)
+            if deviance <= self.factor * self.expected:
+                return f"when the deviance was {deviance / self.expected:.2f} of what photons make it"
+        if self.stop in ("auto", "whiteness"):
+            fourth, second = np.sum([c.whiteness() for c in channels], axis=0)
+            before, self.whiteness = self.whiteness, float(fourth / second**2)
+            if self.whiteness > before:
+                return "when the residual was whitest"
+        return ""
+
+
+def _ascend(
+    problem: Problem, channels: Sequence[Ascent], rule: Rule, accelerated: bool, tol: float, limit: int
+) -> tuple[int, str]:
+    """Iterations done, and why no more: nothing where the limit or the callback ended them."""
+    before = math.inf
+    for n in range(1, limit + 1):
+        for c in channels:
+            c.look()
+        objective = sum(c.objective for c in channels)
+        if n > 1:
+            if reason := rule.met(n, channels):
+                return n - 1, reason
+            if rule.stop != "none" and before - objective <= tol * objective:
+                return n - 1, f"when the deviance fell by less than {tol:g} of it"
+        before = objective
+        for c in channels:
+            c.advance(accelerated)
+        if not problem.goes_on(n, limit, objective):
+            return n, ""
+    return limit, ""
+
+
+@dataclass(slots=True, eq=False)
+class Ascent:
+    """The likelihood's ascent for one channel.
+
+    `counts` (*grid) are the data d, -1 where not measured; `shift` is what the model adds to the blurred scene;
+    `weight` the share of every pixel's light that was measured, ``A^T 1``, 0 where it is too little to tell.
+    `scene` is the last result and `point` where the next one starts from; there `deviance` and `objective` are known,
+    `ratio` of data to model and `residual` in standard deviations. `step` is the last change and `length` its square.
+    """
+
+    seen: Observed
+    back: Array
+    counts: Array
+    shift: Array
+    weight: Array
+    least: float
+    tv: float
+    spacing: tuple[float, ...]
+    level: float
+    scene: Array
+    point: Array
+    step: Array
+    residual: Array
+    ratio: Array
+    denominator: Array
+    length: float = 0.0
+    objective: float = math.inf
+    deviance: float = math.inf
+    extrapolated: bool = False
+
+    @classmethod
+    def of(cls, seen: Observed, background: Array, read: float, tv: float, spacing: tuple[float, ...]) -> Ascent:
+        """At a flat scene. `seen` holds the data less background; `read` is ``read_noise^2 / gain``."""
+        g = seen.data
+        shift = background + g.dtype.type(read)
+        counts = np.maximum(g + shift, 0)
+        ones = np.ones_like(g)
+        if seen.measured is not None:
+            counts[~seen.measured], ones[~seen.measured] = -1, 0
+        total, back = float(seen.H[(0,) * g.ndim].real), seen.H.conj()
+        weight = seen.filtered(back, ones)
+        weight[weight < _SEEN * total] = 0
+        level = max(float(g.sum(dtype=np.float64)) / (seen.n_measured * total), float(np.finfo(g.dtype).tiny))
+        least = float(np.finfo(g.dtype).eps) * max(float(counts.max()), level)
+        flat = np.full_like(g, level)
+        step, residual = np.zeros_like(g), np.empty_like(g)
+        return cls(
+            seen,
+            back,
+            counts,
+            shift,
+            weight,
+            least,
+            tv,
+            spacing,
+            level,
+            flat,
+            flat.copy(),
+            step,
+            residual,
+            flat,
+            weight,
+        )
+
+    def look(self) -> None:
+        """Compare the model with the data at the point; where it fits worse than before, go back to the last result."""
+        before = self.objective
+        self._compare()
+        if self.objective > before and self.extrapolated:
+            self.point[...] = self.scene
+            self.step[...] = 0
+            self.length, self.extrapolated = 0.0, False
+            self._compare()
+
+    def _compare(self) -> None:
+        workers = self.seen.workers
+        self.ratio = self._filtered(self.point, self.seen.H)
+        self.deviance = compare(self.ratio, self.counts, self.shift, self.least, self.residual, workers=workers)
+        self.objective, self.denominator = self.deviance, self.weight
+        if self.tv:
+            divergence, norm = bend(self.point, self.spacing, _FLAT * self.level)
+            self.objective += 2 * self.tv * float(np.vdot(norm, self.weight))
+            self.denominator = self.weight * (1 - self.tv * divergence)
+
+    def advance(self, accelerated: bool) -> None:
+        """A step of expectation-maximisation from the point, and from its result on as the last two steps suggest."""
+        workers, previous = self.seen.workers, self.length
+        result = self._filtered(self.ratio, self.back)
+        across, self.length = update(self.point, result, self.denominator, self.step, workers=workers)
+        factor = min(max(across / previous, 0.0), 1.0) if accelerated and previous > 0 else 0.0
+        extrapolate(result, self.scene, factor, self.point, workers=workers)
+        self.scene, self.extrapolated = result, factor > 0
+
+    def expected(self, gain: float) -> float:
+        """The deviance to expect of photons if the model at the point were true, in units of the image."""
+        seen, ratio = self.counts >= 0, self.ratio
+        model = np.where(ratio > 0, self.counts / np.where(ratio > 0, ratio, 1), self.residual**2 / 2)
+        return gain * float(expected_deviance(model[seen] / gain).sum())
+
+    def whiteness(self) -> tuple[float, float]:
+        """Sums of ``|Z|^4`` and ``|Z|^2`` over the residual's spectrum, without the mean."""
+        Z = _fft.rfftn(self.residual, self.residual.ndim, self.seen.workers)
+        Z[(0,) * Z.ndim] = 0
+        power = np.square(Z.real) + np.square(Z.imag)
+        weights = hermitian_weights(self.residual.shape)
+        return float(np.sum(power * power * weights)), float(np.sum(power * weights))
+
+    def _filtered(self, image: Array, gain: Array) -> Array:
+        F = product(_fft.rfftn(image, image.ndim, self.seen.workers), gain, workers=self.seen.workers)
+        return _fft.irfftn(F, image.shape, self.seen.workers)
