@@ -89,10 +89,10 @@ def estimate_gain(
     image : array, 2 or 3 spatial axes
         Blurred image with photon noise, proportional to light: a camera's offset subtracted.
     psf : array, optional
-        Its PSF. With it, the noise is the power at the frequencies that the blur has erased, as in
-        `estimate_noise_std`, and right whatever the scene; where it erases too few, or without it, the power of the
-        finest diagonal wavelet coefficients (Haar's) over the light, tile by tile of 16 pixels, and the median of the
-        tiles weighted by their light: too high on sharp, textured images.
+        Its PSF. Without it, the power of the finest diagonal wavelet coefficients (Haar's) is divided by the light,
+        tile by tile of 16 pixels, and the median of the tiles is taken, darker ones having less weight: too high on
+        sharp, textured images. With it, the power at the frequencies that the blur has erased (`estimate_noise_std`)
+        is divided by the light, too, which is too high for bright points: the smaller of the two counts.
     read_noise : float >= 0
         Standard deviation of the noise that does not depend on the light, in units of the image.
     channel_axis : int, optional
@@ -118,13 +118,13 @@ def estimate_gain(
             power = estimate_noise_std(channels, psf, channel_axis=0) ** 2
         except ParameterChoiceError:
             power = math.nan
-        if power >= 0 and light > 0:
-            return max(power - read, 0.0) / light
+        erased = max(power - read, 0.0) / light if light > 0 else math.nan
+        return float(np.fmin(erased, _gain_of_tiles(channels, read)))
     return _gain_of_tiles(channels, read)
 
 
 def _gain_of_tiles(channels: npt.NDArray[Any], read: float) -> float:
-    """Power of the finest Haar coefficients less `read`, over the light: the weighted median of tiles."""
+    """Power of the finest Haar coefficients less `read`, over the light: the median of tiles, the dark ones less."""
     axes = [axis for axis in range(1, channels.ndim) if channels.shape[axis] > 1]
     detail = light = channels.astype(np.float64)
     for axis in axes:
@@ -138,7 +138,7 @@ def _gain_of_tiles(channels: npt.NDArray[Any], read: float) -> float:
     lit = light > 0
     power, light = power[lit], light[lit]
     order = np.argsort(power / light)
-    below = np.cumsum(light[order])
+    below = np.cumsum(np.minimum(light, np.median(light))[order])
     middle = order[np.searchsorted(below, below[-1] / 2)]
     return max(float(power[middle] / light[middle]), 0.0)
 

@@ -47,12 +47,15 @@ class Observed:
     workers: int | None = None
 
     @classmethod
-    def all_of(cls, problem: Problem) -> list[Observed]:
-        """One for each channel of the problem."""
+    def all_of(cls, problem: Problem, margin: str | None = None) -> list[Observed]:
+        """One for each channel of the problem; `margin` is the boundary whose grid is used, by default the problem's.
+
+        Methods without a penalty need no more around a free boundary than "zero" has, the PSF's size less one.
+        """
         if isinstance(problem.psf, PSFGrid):
             raise TypeError("a PSFGrid needs method='tikhonov': this one works with a uniform PSF, such as psf.at(...)")
         shape, boundary = problem.shape, problem.boundary
-        grid = grid_shape(shape, problem.psf.shape[1:], boundary)
+        grid = grid_shape(shape, problem.psf.shape[1:], margin or boundary)
         H = transfer_function(problem.psf, grid, workers=problem.workers)
         if boundary == "free" or problem.mask is not None:
             measured = np.zeros(grid, bool)

@@ -27,6 +27,7 @@ Array = npt.NDArray[Any]
 
 _STOPS = ("auto", "discrepancy", "whiteness", "none")
 _ABSORBED = 0.93  # of the deviance's expectation: the scene of least error has fitted some of the noise (measured)
+_NEAR = 1.5  # times its expectation, where the whiteness starts to count: sharp points pass through minima before
 _SEEN = 1e-3  # share of a pixel's light that must fall on measured pixels for it to be estimated
 _DARK = 1e-6  # of the mean brightness: what the model does not fall below
 _VARIATION = 0.1  # weight of total variation that suits one photon a pixel (measured on 4 pictures, 3 blurs, 3 peaks)
@@ -43,7 +44,7 @@ def richardson_lucy(
     stop: str = "auto",
     safety: float = 1.0,
     accelerated: bool = True,
-    tol: float = 1e-5,
+    tol: float = 1e-4,
     max_iter: int = 200,
 ) -> Solution:
     """Richardson and Lucy's ascent to the greatest likelihood of photons, ``f <- f A^T(g / (A f + b)) / A^T 1``.
@@ -68,8 +69,8 @@ def richardson_lucy(
         counts as zero.
     tv : float >= 0 or "auto"
         Weight of total variation, ``tv sum |grad f|`` beside the likelihood ``sum(m - g log m)`` of the image in its
-        own units, one step late; below ``1 / (sqrt(n) + sqrt(2) n)`` for n axes. "auto": ``0.1 sqrt(gain / mean)``
-        for the mean of the image less background.
+        own units, one step late; below ``1 / (sqrt(n) + sqrt(2) n)`` for n axes. "auto": ``0.1 sqrt(gain / m)`` for
+        the mean brightness m that light sees, ``<g^2> / <g> - gain`` of the image less background.
     stop : str
         "discrepancy": when the deviance is what photons make it, on average, if the model is true. "whiteness": when
         the residual's spectrum, in standard deviations, begins to become less white; it needs no gain. "auto": at the
@@ -115,7 +116,8 @@ def richardson_lucy(
     read = check_non_negative(read_noise, "read_noise")
     b = _background(background, problem.image)
     light = problem.image - b
-    seen = Observed.all_of(replace(problem, image=light))
+    margin = "zero" if problem.boundary == "free" else None
+    seen = Observed.all_of(replace(problem, image=light), margin)
     _check(problem, light)
     if isinstance(gain, str):
         check_choice(gain, ("auto",), "gain")
@@ -128,7 +130,7 @@ def richardson_lucy(
     if not math.isfinite(added):
         raise ValueError("read_noise hides the photon noise, so that no gain can be found: give gain=")
     variation = _variation(tv, per_photon, light)
-    shift = [x.data for x in Observed.all_of(replace(problem, image=b))] if b.ndim else [b] * len(seen)
+    shift = [x.data for x in Observed.all_of(replace(problem, image=b), margin)] if b.ndim else [b] * len(seen)
     channels = [Ascent.of(x, y, added, variation, problem.spacing) for x, y in zip(seen, shift, strict=True)]
     share = check_positive(safety, "safety") * (_ABSORBED if stop == "auto" else 1.0)
     judged = {"auto": ("deviance",) if variation else ("deviance", "whiteness"), "discrepancy": ("deviance",)}
@@ -164,7 +166,8 @@ def _variation(tv: float | str, gain: float, light: Array) -> float:
     limit = 1 / (math.sqrt(n) + math.sqrt(2) * n)
     if isinstance(tv, str):
         check_choice(tv, ("auto",), "tv")
-        return min(_VARIATION * math.sqrt(gain / float(light.mean(dtype=np.float64))), limit / 2)
+        square, mean = (float(np.mean(x, dtype=np.float64)) for x in (light * light, light))
+        return min(_VARIATION * math.sqrt(gain / max(square / mean - gain, gain)), limit / 2)
     if check_non_negative(tv, "tv") >= limit:
         raise ValueError(f"tv must be below {limit:.3g} for {n} axes, not {tv:g}: it is relative to photons")
     return float(tv)
@@ -204,13 +207,13 @@ class Rule:
 
     def met(self, n: int, channels: Sequence[Ascent]) -> str:
         """Why the n-th look is the last one, or nothing."""
-        deviance = sum(c.deviance for c in channels)
+        deviance = sum(c.deviance for c in channels)  # the expectation is infinite where the gain is unknown
         if "deviance" in self.judged and self.gain > 0:
             if n & (n - 1) == 0 or deviance <= self.factor * self.expected:  # the expectation hardly changes
                 self.expected = sum(c.expected(self.gain) for c in channels)
             if deviance <= self.factor * self.expected:
                 return f"when the deviance was {deviance / self.expected:.2f} of what photons make it"
-        if "whiteness" in self.judged:
+        if "whiteness" in self.judged and deviance <= _NEAR * self.expected:
             fourth, second = np.sum([c.whiteness() for c in channels], axis=0)
             before, self.whiteness = self.whiteness, float(fourth / second**2)
             if self.whiteness > before:
@@ -244,10 +247,11 @@ def _ascend(
 class Ascent:
     """The likelihood's ascent for one channel.
 
-    `counts` (*grid) are the data d, -1 where not measured; `shift` is what the model adds to the blurred scene;
-    `weight` the share of every pixel's light that was measured, ``A^T 1``, 0 where it is too little to tell.
-    `scene` is the last result and `point` where the next one starts from; there `deviance` and `objective` are known,
-    `ratio` of data to model and `residual` in standard deviations. `step` is the last change and `length` its square.
+    `counts` (*grid) are the data d, -1 where not measured; `shift` is what the model adds to the blurred scene, `least`
+    what it does not fall below; `weight` the share of every pixel's light that was measured, ``A^T 1``, 0 where it is
+    too little to tell; `level` the brightness of the flat scene at the start, `total` the PSF's sum. `scene` is the
+    last result and `point` where the next one starts from; there `deviance` and `objective` are known, the `ratio` of
+    data to model, and the `residual` in standard deviations. `step` is the last change and `length` its square.
     """
 
     seen: Observed
@@ -259,6 +263,7 @@ class Ascent:
     tv: float
     spacing: tuple[float, ...]
     level: float
+    total: float
     scene: Array
     point: Array
     step: Array
@@ -285,24 +290,10 @@ class Ascent:
         level = max(float(g.sum(dtype=np.float64)) / (seen.n_measured * total), float(np.finfo(g.dtype).tiny))
         least = max(float(np.finfo(g.dtype).eps) * float(counts.max()), _DARK * level)
         flat = np.full_like(g, level)
-        step, residual = np.zeros_like(g), np.empty_like(g)
         return cls(
-            seen,
-            back,
-            counts,
-            shift,
-            weight,
-            least,
-            tv,
-            spacing,
-            level,
-            flat,
-            flat.copy(),
-            step,
-            residual,
-            flat,
-            weight,
-        )
+            seen, back, counts, shift, weight, least, tv, spacing, level, total, scene=flat, point=flat.copy(),
+            step=np.zeros_like(g), residual=np.empty_like(g), ratio=flat, denominator=weight,
+        )  # fmt: skip
 
     def look(self) -> None:
         """Compare the model with the data at the point; where it fits worse than before, go back to the last result."""
@@ -316,7 +307,10 @@ class Ascent:
 
     def _compare(self) -> None:
         workers = self.seen.workers
-        self.ratio = self._filtered(self.point, self.seen.H)
+        if math.isinf(self.deviance):  # the flat scene
+            self.ratio = np.full_like(self.point, self.level * self.total)
+        else:
+            self.ratio = self._filtered(self.point, self.seen.H)
         self.deviance = compare(self.ratio, self.counts, self.shift, self.least, self.residual, workers=workers)
         self.objective, self.denominator = self.deviance, self.weight
         if self.tv:
