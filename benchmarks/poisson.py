@@ -59,7 +59,7 @@ def cases() -> Iterator[Case]:
     for peak in PEAKS:
         for seed, (name, h) in enumerate(PICTURES.items()):
             yield photographed(f"{name}, {peak}", peak * scene(name), h, seed)
-        volume = beads((48, 96, 96), np.random.default_rng(5))
+        volume = beads((64, 108, 108), np.random.default_rng(5))
         yield photographed(f"beads, {peak}", peak * volume, psf.gaussian((3.0, 1.5, 1.5)), 7)
 
 

@@ -19,7 +19,6 @@ Array = npt.NDArray[Any]
 
 _NEAR = np.float32(0.16)  # (d - m)^2 / (d + m)^2 up to which five terms of the series are right to 1e-6
 _FALL = np.float32(1e-6)  # the least factor of an update
-_SHARE = np.float32(0.1)  # of a result that an extrapolation leaves, at the least
 _TWO = np.float32(2)  # constants in single precision keep the loops in the arrays' own
 _C3, _C5, _C7, _C9, _C11 = (np.float32(1 / n) for n in (3, 5, 7, 9, 11))
 
@@ -124,20 +123,27 @@ def _update_loop(start, stop, scene, correction, weight, step):  # type: ignore[
 
 
 def extrapolate(x: Array, before: Array, factor: float, out: Array, *, workers: int | None = None) -> None:
-    """``out = max(x + factor (x - before), x / 10)``, which stays positive, so that nothing is lost for good."""
+    """``out = x + factor (x - before) min(1, x / before)``: falling values fall in proportion.
+
+    They stay positive and within reach: cut off at zero, as a plain extrapolation must be, they would be lost for good.
+    """
     arrays = _rows(x), _rows(before), _rows(out, True)
     _by_rows(_extrapolate_loop, _extrapolate_numpy, arrays[0], workers, *arrays, x.dtype.type(factor))
 
 
 def _extrapolate_numpy(start: int, stop: int, x: Array, before: Array, out: Array, factor: Any) -> None:
     for rows in _blocks(start, stop, x.shape[1]):
-        np.maximum(x[rows] + factor * (x[rows] - before[rows]), _SHARE * x[rows], out=out[rows])
+        part, last = x[rows], before[rows]
+        share = np.divide(part, last, out=np.ones_like(part), where=last > part)
+        out[rows] = part + factor * (part - last) * share
 
 
 def _extrapolate_loop(start, stop, x, before, out, factor):  # type: ignore[no-untyped-def]
     for i in range(start, stop):
         for j in range(x.shape[1]):
-            out[i, j] = max(x[i, j] + factor * (x[i, j] - before[i, j]), _SHARE * x[i, j])
+            part, last = x[i, j], before[i, j]
+            change = factor * (part - last)
+            out[i, j] = part + (change * part / last if last > part else change)
 
 
 def bend(scene: Array, spacing: tuple[float, ...], epsilon: float) -> tuple[Array, Array]:

@@ -135,16 +135,16 @@ def richardson_lucy(
     share = check_positive(safety, "safety") * (_ABSORBED if stop == "auto" else 1.0)
     judged = {"auto": ("deviance",) if variation else ("deviance", "whiteness"), "discrepancy": ("deviance",)}
     rule = Rule(judged.get(stop, (stop,)), per_photon, share)
-    n_iter, reason = _ascend(problem, channels, rule, accelerated, tol, limit)
-    if not reason and stop != "none":
+    n_iter, reason, converged = _ascend(problem, channels, rule, accelerated, tol, limit)
+    if not converged and n_iter == limit:
         warnings.warn(
             f"the rule stop={stop!r} was not met within {limit} iterations; raise max_iter, or give gain=",
             ConvergenceWarning,
             stacklevel=2,
         )
-    message = f"{n_iter} iterations, {reason or 'as many as allowed'}; {source}{_negative(channels)}"
+    message = f"{n_iter} iterations, {reason}; {source}{_negative(channels)}"
     image = np.stack([c.seen.frame(c.scene) for c in channels])
-    return Solution(image, converged=bool(reason) or stop == "none", n_iter=n_iter, message=message)
+    return Solution(image, converged=converged, n_iter=n_iter, message=message)
 
 
 def _background(background: float | npt.ArrayLike, image: Array) -> Array:
@@ -223,24 +223,24 @@ class Rule:
 
 def _ascend(
     problem: Problem, channels: Sequence[Ascent], rule: Rule, accelerated: bool, tol: float, limit: int
-) -> tuple[int, str]:
-    """Iterations done, and why no more: nothing where the limit or the callback ended them."""
-    before = math.inf
+) -> tuple[int, str, bool]:
+    """Iterations done, why no more, and whether that was meant."""
+    before, counted = math.inf, "none" in rule.judged
     for n in range(1, limit + 1):
         for c in channels:
             c.look()
         objective = sum(c.objective for c in channels)
-        if n > 1:
+        if n > 1 and not counted:
             if reason := rule.met(n, channels):
-                return n - 1, reason
-            if "none" not in rule.judged and before - objective <= tol * objective:
-                return n - 1, f"when the deviance fell by less than {tol:g} of it"
+                return n - 1, reason, True
+            if before - objective <= tol * objective:
+                return n - 1, f"when the deviance fell by less than {tol:g} of it", True
         before = objective
         for c in channels:
             c.advance(accelerated)
         if not problem.goes_on(n, limit, objective):
-            return n, ""
-    return limit, ""
+            return n, "when the callback ended them", False
+    return limit, "as many as asked" if counted else "as many as allowed", counted
 
 
 @dataclass(slots=True, eq=False)
@@ -287,7 +287,8 @@ class Ascent:
         total, back = float(seen.H[(0,) * g.ndim].real), seen.H.conj()
         weight = seen.filtered(back, ones)
         weight[weight < _SEEN * total] = 0
-        level = max(float(g.sum(dtype=np.float64)) / (seen.n_measured * total), float(np.finfo(g.dtype).tiny))
+        light = np.sum(counts - shift, where=counts >= 0, dtype=np.float64) / (seen.n_measured * total)
+        level = max(float(light), float(np.finfo(g.dtype).tiny))
         least = max(float(np.finfo(g.dtype).eps) * float(counts.max()), _DARK * level)
         flat = np.full_like(g, level)
         return cls(
