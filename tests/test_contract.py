@@ -54,6 +54,9 @@ METHODS_TABLE = [
     Row("tikhonov", {"lam": 1, "penalty": [[0.0, 0.2], [0.3, 0.1]]}, identity={"lam": 0, "penalty": "identity"}),
     Row("tikhonov", linear=False, plannable=False),
     Row("tikhonov", {"lam": "discrepancy", "noise_std": 0.02}, linear=False, plannable=False),
+    Row("cgls", linear=False, plannable=False, stopped=True),
+    Row("cgls", {"stop": "none", "max_iter": 4}, {"stop": "none"}, linear=False, plannable=False, stopped=True),
+    Row("landweber", {"stop": "none", "max_iter": 9}, {"stop": "none"}, plannable=False, stopped=True),
     Row("richardson-lucy", linear=False, plannable=False, stopped=True),
     Row(
         "richardson-lucy",
@@ -345,6 +348,8 @@ def test_an_unknown_option_is_named_with_the_valid_ones(row: Row) -> None:
         "inverse": "'threshold'",
         "wiener": "'nsr'",
         "tikhonov": "'lam', 'penalty', 'tau'",
+        "cgls": "'stop', 'noise_std', 'safety'",
+        "landweber": "'relaxation', 'stop'",
         "richardson-lucy": "'background', 'gain', 'read_noise'",
     }[row.method]
     with pytest.raises(TypeError, match=f"'{row.method}'.*no option 'strength'; its options are {valid}"):

@@ -134,16 +134,15 @@ def extrapolate(x: Array, before: Array, factor: float, out: Array, *, workers: 
 def _extrapolate_numpy(start: int, stop: int, x: Array, before: Array, out: Array, factor: Any) -> None:
     for rows in _blocks(start, stop, x.shape[1]):
         part, last = x[rows], before[rows]
-        share = np.divide(part, last, out=np.ones_like(part), where=last > part)
-        out[rows] = part + factor * (part - last) * share
+        falling = part * (1 - factor * (1 - np.divide(part, last, out=np.ones_like(part), where=last > part)))
+        out[rows] = np.where(last > part, falling, part + factor * (part - last))
 
 
 def _extrapolate_loop(start, stop, x, before, out, factor):  # type: ignore[no-untyped-def]
     for i in range(start, stop):
         for j in range(x.shape[1]):
             part, last = x[i, j], before[i, j]
-            change = factor * (part - last)
-            out[i, j] = part + (change * part / last if last > part else change)
+            out[i, j] = part * (1 - factor * (1 - part / last)) if last > part else part + factor * (part - last)
 
 
 def bend(scene: Array, spacing: tuple[float, ...], epsilon: float) -> tuple[Array, Array]:
