@@ -241,7 +241,7 @@ class _Run:
             if self._ends(n):
                 break
             if not problem.goes_on(n, self.limit, self.trace.residual[-1]):
-                self.reason = "where the callback ended them"
+                self.reason, self.converged = "where the callback ended them", False
                 break
         return best if by_gcv else [s.frame(c.f) for s, c in zip(seen, channels, strict=True)]
 

@@ -27,11 +27,12 @@ Array = npt.NDArray[Any]
 
 _STOPS = ("auto", "discrepancy", "whiteness", "none")
 _ABSORBED = 0.93  # of the deviance's expectation: the scene of least error has fitted some of the noise (measured)
-_NEAR = 1.5  # times its expectation, where the whiteness starts to count: sharp points pass through minima before
+# The whiteness starts to count where the deviance is near its expectation, or hardly falls: it has minima before.
+_NEAR = 1.5  # times the expectation
+_FALLING = 0.01  # of the deviance an iteration
 _SEEN = 1e-3  # share of a pixel's light that must fall on measured pixels for it to be estimated
 _DARK = 1e-6  # of the mean brightness: what the model does not fall below
-_VARIATION = 0.1  # weight of total variation that suits one photon a pixel (measured on 4 pictures, 3 blurs, 3 peaks)
-_FLAT = 1e-3  # gradients, of the mean, that total variation takes for none
+_VARIATION = 0.15  # weight of total variation that suits one photon a pixel (measured, 4 pictures, 2 blurs, 3 peaks)
 
 
 def richardson_lucy(
@@ -69,17 +70,19 @@ def richardson_lucy(
         counts as zero.
     tv : float >= 0 or "auto"
         Weight of total variation, ``tv sum |grad f|`` beside the likelihood ``sum(m - g log m)`` of the image in its
-        own units, one step late; below ``1 / (sqrt(n) + sqrt(2) n)`` for n axes. "auto": ``0.1 sqrt(gain / m)`` for
+        own units, one step late; below ``1 / (sqrt(n) + sqrt(2) n)`` for n axes. "auto": ``0.15 sqrt(gain / m)`` for
         the mean brightness m that light sees, ``<g^2> / <g> - gain`` of the image less background.
     stop : str
         "discrepancy": when the deviance is what photons make it, on average, if the model is true. "whiteness": when
         the residual's spectrum, in standard deviations, begins to become less white; it needs no gain. "auto": at the
         first of the two, with the deviance at 0.93 of its expectation; the deviance alone with `tv`, which keeps the
-        scene from fitting noise. "none": after `max_iter`.
+        scene from fitting noise (from some 500 photons on "none" with 60 iterations gains half a decibel more then).
+        "none": after `max_iter`.
     safety : float > 0
         Factor on the expected deviance.
     accelerated : bool
-        Extrapolate along the last two steps; where the likelihood falls, the step is taken back.
+        Extrapolate along the last two steps, falling values in proportion; where the likelihood falls, the step is
+        taken back. The optimum is the same, and reached in about a tenth of the iterations.
     tol : float > 0
         The iteration also ends when one lowers the deviance by less than this part of it.
     max_iter : int >= 1
@@ -129,9 +132,9 @@ def richardson_lucy(
     added = 0.0 if not read else read**2 / per_photon if per_photon else math.inf
     if not math.isfinite(added):
         raise ValueError("read_noise hides the photon noise, so that no gain can be found: give gain=")
-    variation = _variation(tv, per_photon, light)
+    variation, flat = _variation(tv, per_photon, light)
     shift = [x.data for x in Observed.all_of(replace(problem, image=b), margin)] if b.ndim else [b] * len(seen)
-    channels = [Ascent.of(x, y, added, variation, problem.spacing) for x, y in zip(seen, shift, strict=True)]
+    channels = [Ascent.of(x, y, added, variation, flat, problem.spacing) for x, y in zip(seen, shift, strict=True)]
     share = check_positive(safety, "safety") * (_ABSORBED if stop == "auto" else 1.0)
     judged = {"auto": ("deviance",) if variation else ("deviance", "whiteness"), "discrepancy": ("deviance",)}
     rule = Rule(judged.get(stop, (stop,)), per_photon, share)
@@ -160,17 +163,24 @@ def _background(background: float | npt.ArrayLike, image: Array) -> Array:
         ) from None
 
 
-def _variation(tv: float | str, gain: float, light: Array) -> float:
-    """The weight of total variation that was asked for."""
+def _variation(tv: float | str, gain: float, light: Array) -> tuple[float, float]:
+    """The weight of total variation that was asked for, and the gradients that it takes for none.
+
+    One step late, total variation oscillates from pixel to pixel where gradients are smaller than `tv` times the
+    brightness times the number of neighbours.
+    """
     n = light.ndim - 1
     limit = 1 / (math.sqrt(n) + math.sqrt(2) * n)
+    square, mean = (float(np.mean(x, dtype=np.float64)) for x in (light * light, light))
+    bright = max(square / mean - gain, gain, 1e-3 * mean)
     if isinstance(tv, str):
         check_choice(tv, ("auto",), "tv")
-        square, mean = (float(np.mean(x, dtype=np.float64)) for x in (light * light, light))
-        return min(_VARIATION * math.sqrt(gain / max(square / mean - gain, gain)), limit / 2)
-    if check_non_negative(tv, "tv") >= limit:
+        weight = min(_VARIATION * math.sqrt(gain / bright), limit / 2)
+    elif check_non_negative(tv, "tv") >= limit:
         raise ValueError(f"tv must be below {limit:.3g} for {n} axes, not {tv:g}: it is relative to photons")
-    return float(tv)
+    else:
+        weight = float(tv)
+    return weight, 2 * n * weight * bright
 
 
 def _check(problem: Problem, light: Array) -> None:
@@ -204,6 +214,7 @@ class Rule:
     factor: float
     expected: float = math.inf
     whiteness: float = math.inf
+    deviance: float = math.inf
 
     def met(self, n: int, channels: Sequence[Ascent]) -> str:
         """Why the n-th look is the last one, or nothing."""
@@ -213,7 +224,8 @@ class Rule:
                 self.expected = sum(c.expected(self.gain) for c in channels)
             if deviance <= self.factor * self.expected:
                 return f"when the deviance was {deviance / self.expected:.2f} of what photons make it"
-        if "whiteness" in self.judged and deviance <= _NEAR * self.expected:
+        falls, self.deviance = self.deviance - deviance > _FALLING * deviance, deviance
+        if "whiteness" in self.judged and (deviance <= _NEAR * self.expected or not falls):
             fourth, second = np.sum([c.whiteness() for c in channels], axis=0)
             before, self.whiteness = self.whiteness, float(fourth / second**2)
             if self.whiteness > before:
@@ -249,9 +261,10 @@ class Ascent:
 
     `counts` (*grid) are the data d, -1 where not measured; `shift` is what the model adds to the blurred scene, `least`
     what it does not fall below; `weight` the share of every pixel's light that was measured, ``A^T 1``, 0 where it is
-    too little to tell; `level` the brightness of the flat scene at the start, `total` the PSF's sum. `scene` is the
-    last result and `point` where the next one starts from; there `deviance` and `objective` are known, the `ratio` of
-    data to model, and the `residual` in standard deviations. `step` is the last change and `length` its square.
+    too little to tell; `flat` the gradients that total variation takes for none; `level` the brightness of the even
+    scene at the start, `total` the PSF's sum. `scene` is the last result and `point` where the next one starts from;
+    there `deviance` and `objective` are known, the `ratio` of data to model, and the `residual` in standard deviations.
+    `step` is the last change and `length` its square.
     """
 
     seen: Observed
@@ -261,6 +274,7 @@ class Ascent:
     weight: Array
     least: float
     tv: float
+    flat: float
     spacing: tuple[float, ...]
     level: float
     total: float
@@ -276,7 +290,9 @@ class Ascent:
     extrapolated: bool = False
 
     @classmethod
-    def of(cls, seen: Observed, background: Array, read: float, tv: float, spacing: tuple[float, ...]) -> Ascent:
+    def of(
+        cls, seen: Observed, background: Array, read: float, tv: float, flat: float, spacing: tuple[float, ...]
+    ) -> Ascent:
         """At a flat scene. `seen` holds the data less background; `read` is ``read_noise^2 / gain``."""
         g = np.ascontiguousarray(seen.data)
         shift = background + g.dtype.type(read)
@@ -290,10 +306,10 @@ class Ascent:
         light = np.sum(counts - shift, where=counts >= 0, dtype=np.float64) / (seen.n_measured * total)
         level = max(float(light), float(np.finfo(g.dtype).tiny))
         least = max(float(np.finfo(g.dtype).eps) * float(counts.max()), _DARK * level)
-        flat = np.full_like(g, level)
+        even = np.full_like(g, level)
         return cls(
-            seen, back, counts, shift, weight, least, tv, spacing, level, total, scene=flat, point=flat.copy(),
-            step=np.zeros_like(g), residual=np.empty_like(g), ratio=flat, denominator=weight,
+            seen, back, counts, shift, weight, least, tv, flat, spacing, level, total, scene=even, point=even.copy(),
+            step=np.zeros_like(g), residual=np.empty_like(g), ratio=even, denominator=weight,
         )  # fmt: skip
 
     def look(self) -> None:
@@ -315,7 +331,7 @@ class Ascent:
         self.deviance = compare(self.ratio, self.counts, self.shift, self.least, self.residual, workers=workers)
         self.objective, self.denominator = self.deviance, self.weight
         if self.tv:
-            divergence, norm = bend(self.point, self.spacing, _FLAT * self.level)
+            divergence, norm = bend(self.point, self.spacing, self.flat)
             self.objective += 2 * self.tv * float(np.vdot(norm, self.weight))
             self.denominator = self.weight * (1 - self.tv * divergence)
 
