@@ -132,9 +132,9 @@ def richardson_lucy(
     added = 0.0 if not read else read**2 / per_photon if per_photon else math.inf
     if not math.isfinite(added):
         raise ValueError("read_noise hides the photon noise, so that no gain can be found: give gain=")
-    variation, flat = _variation(tv, per_photon, light)
+    variation = _variation(tv, per_photon, light)
     shift = [x.data for x in Observed.all_of(replace(problem, image=b), margin)] if b.ndim else [b] * len(seen)
-    channels = [Ascent.of(x, y, added, variation, flat, problem.spacing) for x, y in zip(seen, shift, strict=True)]
+    channels = [Ascent.of(x, y, added, variation, problem.spacing) for x, y in zip(seen, shift, strict=True)]
     share = check_positive(safety, "safety") * (_ABSORBED if stop == "auto" else 1.0)
     judged = {"auto": ("deviance",) if variation else ("deviance", "whiteness"), "discrepancy": ("deviance",)}
     rule = Rule(judged.get(stop, (stop,)), per_photon, share)
@@ -163,24 +163,21 @@ def _background(background: float | npt.ArrayLike, image: Array) -> Array:
         ) from None
 
 
-def _variation(tv: float | str, gain: float, light: Array) -> tuple[float, float]:
-    """The weight of total variation that was asked for, and the gradients that it takes for none.
-
-    One step late, total variation oscillates from pixel to pixel where gradients are smaller than `tv` times the
-    brightness times the number of neighbours.
-    """
+def _variation(tv: float | str, gain: float, light: Array) -> float:
+    """The weight of total variation that was asked for."""
     n = light.ndim - 1
     limit = 1 / (math.sqrt(n) + math.sqrt(2) * n)
-    square, mean = (float(np.mean(x, dtype=np.float64)) for x in (light * light, light))
-    bright = max(square / mean - gain, gain, 1e-3 * mean)
     if isinstance(tv, str):
         check_choice(tv, ("auto",), "tv")
-        weight = min(_VARIATION * math.sqrt(gain / bright), limit / 2)
-    elif check_non_negative(tv, "tv") >= limit:
+        return min(_VARIATION * math.sqrt(gain / max(_seen_by_light(light) - gain, gain)), limit / 2) if gain else 0.0
+    if check_non_negative(tv, "tv") >= limit:
         raise ValueError(f"tv must be below {limit:.3g} for {n} axes, not {tv:g}: it is relative to photons")
-    else:
-        weight = float(tv)
-    return weight, 2 * n * weight * bright
+    return float(tv)
+
+
+def _seen_by_light(image: Array) -> float:
+    """The brightness in which light finds itself on average, ``sum(g^2) / sum(g)``."""
+    return float(np.sum(image * image, dtype=np.float64) / np.sum(image, dtype=np.float64))
 
 
 def _check(problem: Problem, light: Array) -> None:
@@ -290,9 +287,7 @@ class Ascent:
     extrapolated: bool = False
 
     @classmethod
-    def of(
-        cls, seen: Observed, background: Array, read: float, tv: float, flat: float, spacing: tuple[float, ...]
-    ) -> Ascent:
+    def of(cls, seen: Observed, background: Array, read: float, tv: float, spacing: tuple[float, ...]) -> Ascent:
         """At a flat scene. `seen` holds the data less background; `read` is ``read_noise^2 / gain``."""
         g = np.ascontiguousarray(seen.data)
         shift = background + g.dtype.type(read)
@@ -306,6 +301,8 @@ class Ascent:
         light = np.sum(counts - shift, where=counts >= 0, dtype=np.float64) / (seen.n_measured * total)
         level = max(float(light), float(np.finfo(g.dtype).tiny))
         least = max(float(np.finfo(g.dtype).eps) * float(counts.max()), _DARK * level)
+        # One step late, total variation oscillates where gradients are below tv times brightness times neighbours.
+        flat = 2 * g.ndim * tv * max(_seen_by_light(np.maximum(g, 0)) if light > 0 else 0.0, level)
         even = np.full_like(g, level)
         return cls(
             seen, back, counts, shift, weight, least, tv, flat, spacing, level, total, scene=even, point=even.copy(),
