@@ -10,7 +10,7 @@ import pytest
 import reference
 from reference import Array
 
-from lsdeblur import _kernels, noise, restore
+from lsdeblur import _kernels, noise, psf, restore
 from lsdeblur.errors import ConvergenceWarning
 from lsdeblur.iterative import _poisson
 
@@ -263,6 +263,11 @@ def test_what_cannot_be_is_refused(options: dict[str, Any], match: str) -> None:
     h = options.pop("psf", reference.psf((3, 4)))
     with pytest.raises(ValueError, match=match):
         deconvolve(photons((20, 23), reference.psf((3, 4))), h, **options)
+
+
+def test_a_psf_that_varies_is_refused() -> None:
+    with pytest.raises(TypeError, match="a PSFGrid needs method='tikhonov' or 'cgls'"):
+        deconvolve(np.ones((40, 43)), psf.rotation(3, shape=(40, 43)))
 
 
 def test_a_gain_needs_light() -> None:

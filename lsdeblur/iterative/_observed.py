@@ -55,7 +55,9 @@ class Observed:
         Methods without a penalty need no more around a free boundary than "zero" has, the PSF's size less one.
         """
         if isinstance(problem.psf, PSFGrid):
-            raise TypeError("a PSFGrid needs method='tikhonov': this one works with a uniform PSF, such as psf.at(...)")
+            raise TypeError(
+                "a PSFGrid needs method='tikhonov' or 'cgls': this one works with a uniform PSF, such as psf.at(...)"
+            )
         shape, boundary = problem.shape, problem.boundary
         grid = grid_shape(shape, problem.psf.shape[1:], margin or boundary)
         H = transfer_function(problem.psf, grid, workers=problem.workers)
