@@ -74,8 +74,8 @@ def cgls(
     References
     ----------
     Hestenes & Stiefel (1952), doi:10.6028/jres.049.044, sec. 10; Hansen (1998), Rank-Deficient and Discrete Ill-Posed
-    Problems, doi:10.1137/1.9780898719697, sec. 6.3 and 7.2; the probe's degrees of freedom: Girard (1989),
-    doi:10.1007/BF01395775, and for conjugate gradients Favati et al. (2014), doi:10.1016/j.amc.2014.05.129.
+    Problems, doi:10.1137/1.9780898719697, sec. 6.3, 7.2 and 7.4; the probe: Girard (1989), doi:10.1007/BF01395775. For
+    conjugate gradients it neglects how the steps themselves depend on the data.
     """
     return _stopped(problem, None, stop, noise_std, safety, tol, max_iter)
 
@@ -111,7 +111,7 @@ def landweber(
     References
     ----------
     Landweber (1951), Amer. J. Math. 73, 615-624, doi:10.2307/2372313; Hansen (1998), doi:10.1137/1.9780898719697,
-    sec. 6.1.
+    sec. 6.2.
     """
     if not 0 < check_positive(relaxation, "relaxation") < 2:
         raise ValueError(f"relaxation must be below 2, not {relaxation:g}: the iteration would diverge")
