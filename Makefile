@@ -35,6 +35,7 @@ bench: $(READY)  ## run the benchmarks (DATA=folder adds the one on real photogr
 	$(PY) benchmarks/masks.py
 	$(PY) benchmarks/transforms.py
 	$(PY) benchmarks/varying.py
+	$(PY) benchmarks/poisson.py
 	$(PY) benchmarks/speed.py
 	$(PY) benchmarks/memory.py
 	$(PY) benchmarks/large.py

@@ -24,6 +24,9 @@ METHODS: dict[str, str] = {
     "inverse": "lsdeblur.direct:inverse",
     "wiener": "lsdeblur.direct:wiener",
     "tikhonov": "lsdeblur.direct:tikhonov",
+    "cgls": "lsdeblur.iterative.cgls:cgls",
+    "landweber": "lsdeblur.iterative.cgls:landweber",
+    "richardson-lucy": "lsdeblur.iterative.richardson_lucy:richardson_lucy",
 }
 
 

@@ -28,7 +28,8 @@ class Selection:
     ----------
     criterion : str
         The rule that chose: "evidence", "gcv", "l-curve", "discrepancy", "sure", "image-error" (``effort="accurate"``)
-        or "least-error" (Wiener's "auto").
+        or "least-error" (Wiener's "auto"); for methods that regularise by stopping their rule, with the number of
+        iterations in lambda's place and ``||f||^2`` for the seminorm.
     lam : float
         The lambda it chose.
     lams : array (n,)

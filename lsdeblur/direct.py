@@ -43,7 +43,9 @@ __all__ = ["inverse", "tikhonov", "wiener"]
 
 Array = npt.NDArray[Any]
 _PIXELS = 1 << 18  # that the noise's colour is read from: 512 x 512
-_EXCESS = 4.0  # times the noise's power: right PSFs and white noise leave 1.8 at the most, on a page of text (84 cases)
+# Power at low frequencies that the PSF erases, relative to the noise's: right PSFs leave 1.8 of white noise at the most
+# (84 cases), 3 of correlated noise in 1 of 50. Four times white noise are correlated noise, or a wrong PSF.
+_WHITE, _CORRELATED, _UNEXPLAINED = 2.5, 3.0, 4.0
 _NEAR = 3.0  # ratio of lambdas up to which the inverses of one precondition the other's system
 _CALM = ("periodic", "taper")  # boundaries beyond which the residual is that of the frame, or small
 
@@ -211,10 +213,8 @@ def tikhonov(
     if isinstance(noise_width, str):
         check_choice(noise_width, ("auto",), "noise_width")
         if isinstance(lam, str) and lam == "auto":
-            width, floor, excess = _colour(problem, stage, P, penalty, tau)
-            _check_left(excess)
-            rest = f", but for {floor:.0%} of its power" if floor > FLOOR else ""
-            seen = f"; noise looks correlated over {width:.2g} pixels{rest}" if width else ""
+            found = _colour(problem, stage, P, penalty, tau)
+            width, floor, seen = found.width, found.floor, _said(found)
     else:
         width = check_non_negative(noise_width, "noise_width")
     solution = _regularised(problem, stage.coloured(width, floor), P, lam, "lam", noise_std, safety, effort)
@@ -386,16 +386,21 @@ def _colour(problem: Problem, stage: Stage, P: AnySymbol, penalty: Penalty, tau:
     return find_colour(image, H, written_out(P))
 
 
-def _check_left(excess: float) -> None:
-    """Warn of a PSF that does not explain the image."""
-    if excess > _EXCESS:
+def _said(found: Colour) -> str:
+    """A sentence about the noise; a warning of a PSF that does not explain the image."""
+    if found.excess > (_CORRELATED if found.width else _WHITE):
         warnings.warn(
-            f"the PSF does not explain the image: at low frequencies that it erases there is {excess:.1f} times the "
-            "power of white noise; its length, angle or radius is wrong, or it varies over the frame, or the image was "
-            "enlarged, denoised or strongly compressed",
+            f"the PSF does not explain the image: at low frequencies that it erases there is {found.excess:.1f} times "
+            "the power of the noise; its length, angle or radius is wrong, or it varies over the frame, or the image "
+            "was enlarged, denoised or strongly compressed",
             PSFMismatchWarning,
             stacklevel=4,
         )
+    if not found.width:
+        return ""
+    rest = f", but for {found.floor:.0%} of its power" if found.floor > FLOOR else ""
+    doubt = " (or the PSF is wrong, which looks like that)" if found.unexplained > _UNEXPLAINED else ""
+    return f"; noise looks correlated over {found.width:.2g} pixels{rest}{doubt}"
 
 
 def _noise_level(problem: Problem) -> tuple[float, str]:

@@ -11,11 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from lsdeblur import _fft
-from lsdeblur._validate import as_psf, channels_first
+from lsdeblur._validate import as_psf, channels_first, check_non_negative
 from lsdeblur.errors import ParameterChoiceError
 from lsdeblur.spectrum import frequencies, hermitian_weights, transfer_function
 
-__all__ = ["FLOOR", "colour", "estimate_noise_std", "find_colour", "hann"]
+__all__ = ["FLOOR", "colour", "estimate_gain", "estimate_noise_std", "find_colour", "hann"]
 
 #: the least white part of coloured noise, relative to its power at frequency zero: rounding and read-out
 FLOOR = 1e-4
@@ -33,6 +33,7 @@ _FAINT = 1e-4  # of the image's standard deviation: weaker noise is lost among w
 _WEAK = 0.1  # of the largest |H|^2
 _FEW = 15  # frequencies, whose mean power is known to a quarter
 _SAMPLES = 6000  # frequencies looked at
+_TILE = 16  # pixels to a side of the tiles in which photon noise is compared with the light
 _ENOUGH = 200  # erased frequencies needed: the median of so many is known to 10 %
 
 
@@ -80,6 +81,71 @@ def estimate_noise_std(
     return math.sqrt(float(np.mean([_erased_power(c, h) for c, h in zip(channels, psfs, strict=True)])))
 
 
+def estimate_gain(
+    image: npt.ArrayLike, psf: npt.ArrayLike | None = None, *, read_noise: float = 0.0, channel_axis: int | None = None
+) -> float:
+    """Image units per photon, from the noise: photon noise has the variance ``gain * mean + read_noise^2``.
+
+    Parameters
+    ----------
+    image : array, 2 or 3 spatial axes
+        Blurred image with photon noise, proportional to light: a camera's offset subtracted.
+    psf : array, optional
+        Its PSF. Without it, the power of the finest diagonal wavelet coefficients (Haar's) is divided by the light,
+        tile by tile of 16 pixels, and the median of the tiles is taken, darker ones having less weight: too high on
+        sharp, textured images. With it, the power at the frequencies that the blur has erased (`estimate_noise_std`)
+        is divided by the light, too, which is too high for bright points: the smaller of the two counts.
+    read_noise : float >= 0
+        Standard deviation of the noise that does not depend on the light, in units of the image.
+    channel_axis : int, optional
+        The channels of a colour image; one gain is found for all.
+
+    Returns
+    -------
+    float
+        0 where no noise can be seen.
+
+    Raises
+    ------
+    ValueError
+        An image without light: its mean is not positive.
+    """
+    channels, read = channels_first(image, channel_axis), check_non_negative(read_noise, "read_noise") ** 2
+    if not channels.mean(dtype=np.float64) > 0:
+        raise ValueError("image has no light, its mean is not positive: check what was subtracted from it")
+    if psf is not None:
+        window = hann(channels.shape[1:], channels.dtype) ** 2
+        light = float(np.mean([np.vdot(g, window) for g in channels])) / float(window.sum(dtype=np.float64))
+        try:
+            power = estimate_noise_std(channels, psf, channel_axis=0) ** 2
+        except ParameterChoiceError:
+            power = math.nan
+        erased = max(power - read, 0.0) / light if light > 0 else math.nan
+        return float(np.fmin(erased, _gain_of_tiles(channels, read)))
+    return _gain_of_tiles(channels, read)
+
+
+def _gain_of_tiles(channels: npt.NDArray[Any], read: float) -> float:
+    """Power of the finest Haar coefficients less `read`, over the light: the median of tiles, the dark ones less."""
+    axes = [axis for axis in range(1, channels.ndim) if channels.shape[axis] > 1]
+    detail = light = channels.astype(np.float64)
+    for axis in axes:
+        even, odd = (np.arange(i, channels.shape[axis] - 1 + i, 2) for i in (0, 1))
+        detail = (detail.take(odd, axis) - detail.take(even, axis)) / math.sqrt(2)
+        light = (light.take(odd, axis) + light.take(even, axis)) / 2
+    n = (_TILE // 2) ** len(axes)
+    power = detail**2 / (1 - 2 / (9 * n)) ** 3 - read  # the median of a mean of n squares is so much less than the mean
+    for axis in axes:
+        starts = np.arange(0, light.shape[axis], _TILE // 2)
+        power, light = np.add.reduceat(power, starts, axis), np.add.reduceat(light, starts, axis)
+    lit = light > 0
+    power, light = power[lit], light[lit]
+    order = np.argsort(power / light)
+    below = np.cumsum(np.minimum(light, np.median(light))[order])
+    middle = order[np.searchsorted(below, below[-1] / 2)]
+    return max(float(power[middle] / light[middle]), 0.0)
+
+
 def colour(
     grid: Sequence[int], width: float, floor: float = FLOOR, dtype: npt.DTypeLike = np.float64
 ) -> npt.NDArray[Any]:
@@ -97,13 +163,15 @@ def colour(
 class Colour(NamedTuple):
     """What `find_colour` finds: `width` and `floor` as in `colour`, and the `excess` of what the model leaves.
 
-    The excess is the power at low frequencies that the blur has erased, relative to that of white noise; 0 where there
-    are too few of them. It is about 1 where PSF and noise are what they are taken to be.
+    The excess is the power at low frequencies that the blur has erased, relative to that of the noise of this colour;
+    0 where there are too few of them. It is about 1 where PSF and noise are what they are taken to be. `unexplained`
+    is the same relative to white noise.
     """
 
     width: float
     floor: float
-    excess: float
+    excess: float = 0.0
+    unexplained: float = 0.0
 
 
 def find_colour(image: npt.NDArray[Any], H: npt.NDArray[Any], P: npt.NDArray[Any]) -> Colour:
@@ -142,7 +210,7 @@ def find_colour(image: npt.NDArray[Any], H: npt.NDArray[Any], P: npt.NDArray[Any
     E = np.concatenate([_power(_windowed(g, window).ravel()[index].astype(np.complex128)) for g in image])
     level = float(E.sum())
     if not level > 0:
-        return Colour(0.0, FLOOR, 0.0)
+        return Colour(0.0, FLOOR)
     r2 = np.tile(sum(sample(w**2) for w in frequencies(grid)), len(image))
     share = np.tile(sample(hermitian_weights(grid)), len(image))
     share /= share.sum()
@@ -153,10 +221,15 @@ def find_colour(image: npt.NDArray[Any], H: npt.NDArray[Any], P: npt.NDArray[Any
     s, E = ((a / unit).astype(np.float32) for a, unit in ((s, scale), (E, level)))
     white, lam = _whittle(s, E, share)
     if level * float(share @ (lam / (s + lam) * E)) < _FAINT**2 * float(image.var(dtype=np.float64)) * math.prod(grid):
-        return Colour(0.0, FLOOR, 0.0)
+        return Colour(0.0, FLOOR)
     width, floor = _likeliest(s, E, share, r2, white, lam, _EVIDENCE / image.size)
     power = s * np.tile(sample(P), len(image))
-    return Colour(width, floor, _excess(s, E, share, r2, lam, power < _WEAK * power.max()))
+    weak = power < _WEAK * power.max()
+    unexplained = excess = _excess(s, E, share, r2, lam, weak)
+    if width:
+        c = np.exp(-(width**2) * r2) + floor
+        excess = _excess(s / c, E / c, share, r2, _whittle(s / c, E / c, share)[1], weak)
+    return Colour(width, floor, excess, unexplained)
 
 
 def _likeliest(
@@ -186,7 +259,7 @@ def _excess(
 ) -> float:  # fmt: skip
     """The largest mean of ``q E``, relative to that of all, over the erased ones of an eighth of the frequencies.
 
-    With ``q = lam / (s + lam)``, for white noise. The three eighths of lowest frequency are looked at; erased are those
+    With ``q = lam / (s + lam)``. The three eighths of lowest frequency are looked at; erased are those
     that the blur leaves `weak` and noise rules.
     """
     q = lam / (s + lam)

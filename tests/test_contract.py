@@ -6,6 +6,7 @@ A new method is a row of METHODS_TABLE. What it promises beyond the shape and dt
 from __future__ import annotations
 
 import dataclasses
+import inspect
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from reference import Array
 
 import lsdeblur
 from lsdeblur import METHODS, Problem, Restoration, Solution, plan, restore
+from lsdeblur._methods import resolve
 from lsdeblur.boundary import BOUNDARIES
 
 
@@ -30,6 +32,7 @@ class Row:
     identity: dict[str, Any] | None = None  # options with which a delta PSF changes nothing
     linear: bool = True  # in the image; False where the image decides how much is smoothed
     plannable: bool = True  # `plan` takes the same options
+    stopped: bool = False  # regularised by the number of its iterations, which it chooses
 
     def __str__(self) -> str:
         simple = int | float | str
@@ -51,10 +54,22 @@ METHODS_TABLE = [
     Row("tikhonov", {"lam": 1, "penalty": [[0.0, 0.2], [0.3, 0.1]]}, identity={"lam": 0, "penalty": "identity"}),
     Row("tikhonov", linear=False, plannable=False),
     Row("tikhonov", {"lam": "discrepancy", "noise_std": 0.02}, linear=False, plannable=False),
+    Row("cgls", linear=False, plannable=False, stopped=True),
+    Row("cgls", {"stop": "none", "max_iter": 4}, {"stop": "none"}, linear=False, plannable=False, stopped=True),
+    Row("landweber", {"stop": "none", "max_iter": 9}, {"stop": "none"}, plannable=False, stopped=True),
+    Row("richardson-lucy", linear=False, plannable=False, stopped=True),
+    Row(
+        "richardson-lucy",
+        {"stop": "none", "max_iter": 9, "tv": 0.02},
+        identity={"stop": "none", "max_iter": 1},
+        linear=False,
+        plannable=False,
+        stopped=True,
+    ),
 ]
 LINEAR = [row for row in METHODS_TABLE if row.linear]
 PLANNABLE = [row for row in METHODS_TABLE if row.plannable]
-CHOSEN = [row for row in METHODS_TABLE if not row.linear]
+CHOSEN = [row for row in METHODS_TABLE if not row.linear and not row.stopped]
 #: a free boundary's iterations leave nothing but rounding, wherever they start
 SETTLED = {"tol": 1e-24, "max_iter": 1000}
 SIZE = (3, 4)
@@ -77,6 +92,8 @@ def run(row: Row, image: Any, psf: Any = PSF, **options: Any) -> Array:
 
 def chosen_options(result: Restoration) -> dict[str, Any]:
     """What a method found in the image, as the options that ask for it."""
+    if "stop" in inspect.signature(resolve(result.method)[1]).parameters:
+        return {"max_iter": result.n_iter, "stop": "none"}
     if result.lam is None:
         return {}
     colour = {"noise_width": result.noise_width, "noise_floor": result.noise_floor}
@@ -189,19 +206,25 @@ def test_linear_in_the_image(row: Row, boundary: str) -> None:
 
 @pytest.mark.parametrize("row", METHODS_TABLE, ids=str)
 def test_shifts_with_the_image(row: Row) -> None:
-    """On a periodic grid, where a shift loses nothing. A chosen strength is found in |Y|^2, which does not shift."""
+    """On a periodic grid, where a shift loses nothing. A chosen strength is found in |Y|^2, which does not shift; a
+    number of iterations is kept."""
     g, shift = blurred(), (5, -3)
-    moved = run(row, np.roll(g, shift, (0, 1)), boundary="periodic")
-    np.testing.assert_allclose(moved, np.roll(run(row, g, boundary="periodic"), shift, (0, 1)), rtol=0, atol=1e-7)
+    result = restore(g, PSF, method=row.method, boundary="periodic", **row.options)
+    fixed = chosen_options(result) if row.stopped else {}
+    moved = run(row, np.roll(g, shift, (0, 1)), boundary="periodic", **fixed)
+    np.testing.assert_allclose(moved, np.roll(result.image, shift, (0, 1)), rtol=0, atol=1e-7)
 
 
 @pytest.mark.parametrize("row", METHODS_TABLE, ids=str)
 @pytest.mark.parametrize("boundary", BOUNDARIES)
 def test_no_axis_is_special(row: Row, boundary: str) -> None:
-    """A chosen strength may move by the 1e-3 that the bins leave open, and the image by as much of itself."""
+    """A chosen strength may move by the 1e-3 that the bins leave open, and the image by as much of itself; a number of
+    iterations is kept."""
     g, h = blurred(), reference.psf((3, 5))
-    turned = run(with_operators(row, np.transpose), g.T, h.T, boundary=boundary).T
-    np.testing.assert_allclose(turned, run(row, g, h, boundary=boundary), rtol=0, atol=1e-12 if row.linear else 3e-3)
+    result = restore(g, h, method=row.method, boundary=boundary, **row.options)
+    fixed = chosen_options(result) if row.stopped else {}
+    turned = run(with_operators(row, np.transpose), g.T, h.T, boundary=boundary, **fixed).T
+    np.testing.assert_allclose(turned, result.image, rtol=0, atol=1e-12 if row.linear else 3e-3)
 
 
 @pytest.mark.parametrize("row", METHODS_TABLE, ids=str)
@@ -211,8 +234,10 @@ def test_no_direction_is_special(row: Row, boundary: str) -> None:
     row = with_operators(row, lambda operator: np.pad(operator, [(0, 1 - s % 2) for s in operator.shape]))
     reverse = with_operators(row, np.flip)
     g, h = blurred(), reference.psf((3, 5))
-    turned = np.flip(run(reverse, np.flip(g), np.flip(h), boundary=boundary))
-    np.testing.assert_allclose(turned, run(row, g, h, boundary=boundary), rtol=0, atol=1e-12 if row.linear else 3e-3)
+    result = restore(g, h, method=row.method, boundary=boundary, **row.options)
+    fixed = chosen_options(result) if row.stopped else {}
+    turned = np.flip(run(reverse, np.flip(g), np.flip(h), boundary=boundary, **fixed))
+    np.testing.assert_allclose(turned, result.image, rtol=0, atol=1e-12 if row.linear else 3e-3)
 
 
 @pytest.mark.parametrize("row", METHODS_TABLE, ids=str)
@@ -273,12 +298,12 @@ def test_plan_with_the_strength_that_was_chosen(row: Row) -> None:
 def test_channels_share_one_strength(row: Row, axis: int) -> None:
     """Each channel is restored as it would be alone with the strength of all, wherever their axis is."""
     channels = np.stack([blurred(seed=seed) for seed in range(3)])
-    options = row.options | SETTLED
+    options = SETTLED | row.options
     result = restore(np.moveaxis(channels, 0, axis), PSF, method=row.method, channel_axis=axis, **options)
     assert result.image.shape == np.moveaxis(channels, 0, axis).shape
     fixed = chosen_options(result)
     for channel, restored in zip(channels, np.moveaxis(result.image, axis, 0), strict=True):
-        np.testing.assert_allclose(restored, run(row, channel, **fixed, **SETTLED), rtol=0, atol=1e-12)
+        np.testing.assert_allclose(restored, run(row, channel, **(options | fixed)), rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("row", METHODS_TABLE, ids=str)
@@ -287,12 +312,12 @@ def test_one_psf_per_channel(row: Row, boundary: str) -> None:
     """Channels first in the PSFs, wherever they are in the image."""
     channels, psfs = np.stack([blurred(seed=seed) for seed in range(3)]), reference.psf((3, *SIZE))
     psfs /= psfs.sum(axis=(1, 2), keepdims=True)
-    options = {"boundary": boundary} | SETTLED
+    options = {"boundary": boundary} | SETTLED | row.options
     colours = np.moveaxis(channels, 0, -1)
-    result = restore(colours, psfs, method=row.method, channel_axis=-1, **row.options, **options)
+    result = restore(colours, psfs, method=row.method, channel_axis=-1, **options)
     fixed = chosen_options(result)
     for i, channel in enumerate(channels):
-        expected = run(row, channel, psfs[i], **fixed, **options)
+        expected = run(row, channel, psfs[i], **(options | fixed))
         np.testing.assert_allclose(result.image[..., i], expected, rtol=0, atol=1e-12)
 
 
@@ -322,7 +347,14 @@ def test_zero_margins_of_the_psf_do_not_matter(row: Row, boundary: str) -> None:
 
 @pytest.mark.parametrize("row", METHODS_TABLE, ids=str)
 def test_an_unknown_option_is_named_with_the_valid_ones(row: Row) -> None:
-    valid = {"inverse": "'threshold'", "wiener": "'nsr'", "tikhonov": "'lam', 'penalty', 'tau'"}[row.method]
+    valid = {
+        "inverse": "'threshold'",
+        "wiener": "'nsr'",
+        "tikhonov": "'lam', 'penalty', 'tau'",
+        "cgls": "'stop', 'noise_std', 'safety'",
+        "landweber": "'relaxation', 'stop'",
+        "richardson-lucy": "'background', 'gain', 'read_noise'",
+    }[row.method]
     with pytest.raises(TypeError, match=f"'{row.method}'.*no option 'strength'; its options are {valid}"):
         run(row, blurred(), strength=1)
 
@@ -336,7 +368,7 @@ def test_the_result_repeats_the_call(row: Row) -> None:
     assert result.version == lsdeblur.__version__
 
 
-@pytest.mark.parametrize("row", [row for row in METHODS_TABLE if "penalty" not in row.options], ids=str)
+@pytest.mark.parametrize("row", [row for row in METHODS_TABLE if not {"penalty", "tv"} & {*row.options}], ids=str)
 def test_the_mean_is_kept(row: Row) -> None:
     """No method damps the brightness, but for penalties on constants: a PSF of sum 1 keeps the mean of a period."""
     g = 10 + blurred()
