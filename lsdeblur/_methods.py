@@ -24,6 +24,7 @@ METHODS: dict[str, str] = {
     "inverse": "lsdeblur.direct:inverse",
     "wiener": "lsdeblur.direct:wiener",
     "tikhonov": "lsdeblur.direct:tikhonov",
+    "tv": "lsdeblur.iterative.total_variation:total_variation",
 }
 
 
