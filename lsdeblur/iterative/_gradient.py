@@ -23,6 +23,7 @@ __all__ = ["Gradient", "gradient_lengths", "power_shrinkage", "sparse_gradients"
 Array = npt.NDArray[Any]
 
 _THRESHOLD = 4.0  # mean gradients that are shrunk to 0 in an iteration: the fastest of 1..8 (measured)
+_SHARE = 0.9  # of the rule for lam: the geometric mean of the best over 112 cases, between 0.6 and 1.2 in nearly all
 _STEP, _REACH = 1 / 64, 64  # of the table of a shrinkage, in units of its own scale
 
 
@@ -99,7 +100,7 @@ def sparse_gradients(
 
     If the gradient vectors were independent with density ``exp(-a |v|^p)``, the most likely a would be d / p over
     their mean ``|v|^p`` (d axes). The data determine only a share of them, the degrees of freedom over the number of
-    pixels; as in MacKay's rule for Gaussian priors, a counts that share alone, and ``lam = sigma^2 a``.
+    pixels; as in MacKay's rule for Gaussian priors, a counts that share alone, and ``lam = 0.9 sigma^2 a`` (0.9 is measured).
     Source: D. J. C. MacKay (1992), Neural Comput. 4, 415-447, doi:10.1162/neco.1992.4.3.415 (there for p = 2).
     """
     low, high = check_bounds(bounds)
@@ -119,7 +120,7 @@ def sparse_gradients(
             return replace(
                 found, lam=None, selection=None, message=f"no gradient or no noise: tikhonov, {found.message}"
             )
-        lam = len(problem.shape) / p * start.freedom * start.noise_power / mean
+        lam = _SHARE * len(problem.shape) / p * start.determined / mean
         message = (
             f"lam {lam:.3g} from noise of {sigma:.3g} and the gradients of tikhonov's solution with {found.message}"
         )

@@ -32,20 +32,20 @@ class Start:
     scene : array (channels, *grid)
         The scene, beyond the frame too.
     solution : Solution
-        The same in the frame, with `lam`, `noise_std`, `noise_width`, ...
-    freedom : float
-        Degrees of freedom over the number of pixels, ``mean |H|^2 / (|H|^2 + lam P)``: how much of the scene the data
-        determine.
+        The same in the frame, with `lam`, `noise_width`, ...
     noise_std : float
         Standard deviation of the noise.
+    determined : float
+        Mean over the frequencies of ``H G N``: how far the data determine the scene there, for the gain G of Tikhonov's
+        filter, times the noise power N. Of white noise that is the variance times the degrees of freedom per pixel.
     gain : float
         Sum of the PSF, the mean one of several.
     """
 
     scene: Array
     solution: Solution
-    freedom: float
     noise_std: float
+    determined: float
     gain: float
 
     @classmethod
@@ -54,32 +54,30 @@ class Start:
         known = None if noise_std is None else check_positive(noise_std, "noise_std")
         stage = Stage.of(problem, _TOL, _MAX_ITER)
         found = direct.tikhonov(problem, tol=_TOL, max_iter=_MAX_ITER)
-        chosen = found.selection
-        assert chosen is not None
-        assert found.lam is not None
-        freedom = float(np.interp(np.log(found.lam), np.log(chosen.lams), chosen.dof)) / chosen.n_obs
         options = {"lam": found.lam, "noise_width": found.noise_width, "noise_floor": found.noise_floor}
-        gain, rest = direct._tikhonov_filter(stage, **options)
+        G, rest = direct._tikhonov_filter(stage, **options)
         forward = stage.forward(stage.transform(stage.extend(problem.image)), stage.systems(rest))
         for c, y in enumerate(forward.spectrum):
-            product(y, gain[c % len(gain)], workers=problem.workers)
+            product(y, G[c % len(G)], workers=problem.workers)
         scene = _fft.irfftn(forward.spectrum, stage.grid, problem.workers)
-        assert found.noise_std is not None
-        dc = stage.H.reshape(len(stage.H), -1)[:, 0]
-        return cls(scene, found, freedom, found.noise_std if known is None else known, float(np.mean(np.abs(dc))))
-
-    @property
-    def noise_power(self) -> float:
-        """Noise power per frequency near frequency zero; the variance where noise is white."""
-        found = self.solution
-        if not found.noise_width:
-            return self.noise_std**2
-        c, grid = colour(self.scene.shape[1:], found.noise_width, found.noise_floor), self.scene.shape[1:]
-        return self.noise_std**2 * float(c.flat[0]) * math.prod(grid) / float(np.sum(c * hermitian_weights(grid)))
+        sigma = found.noise_std if known is None else known
+        assert sigma is not None
+        dc = np.abs(stage.H.reshape(len(stage.H), -1)[:, 0])
+        return cls(scene, found, sigma, sigma**2 * _determined(stage, G, found), float(np.mean(dc)))
 
     def data_penalty(self, slope: float) -> float:
         """Penalty parameter of the blurred scene's copy in a splitting, for scenes of mean gradient `slope`.
 
         The less noise, the smaller it must be; the fastest of those tried on 16 cases was about this.
         """
-        return 0.1 * math.sqrt(max(self.noise_std, 1e-4 * slope * self.gain) / (slope * self.gain))
+        return 0.1 * math.sqrt(max(self.noise_std / (slope * self.gain), 1e-4))
+
+
+def _determined(stage: Stage, G: Array, found: Solution) -> float:
+    """Mean of ``H G c`` for the noise's spectrum c, of mean 1; c = 1 for white noise."""
+    weights = hermitian_weights(stage.grid)
+    kept = np.mean((stage.H * G).real, axis=0, dtype=np.float64) * weights
+    if not found.noise_width:
+        return float(np.sum(kept)) / math.prod(stage.grid)
+    c = colour(stage.grid, found.noise_width, found.noise_floor)
+    return float(np.sum(kept * c) / np.sum(c * weights))
