@@ -24,6 +24,8 @@ METHODS: dict[str, str] = {
     "inverse": "lsdeblur.direct:inverse",
     "wiener": "lsdeblur.direct:wiener",
     "tikhonov": "lsdeblur.direct:tikhonov",
+    "constrained": "lsdeblur.iterative.constrained:constrained",
+    "hyper-laplacian": "lsdeblur.iterative.hyper_laplacian:hyper_laplacian",
     "tv": "lsdeblur.iterative.total_variation:total_variation",
 }
 

@@ -39,7 +39,7 @@ Array = npt.NDArray[Any]
 #: lowest and highest value, None for none
 Bounds: TypeAlias = tuple[float | None, float | None] | None
 
-RELAX = 1.8  # rho, between 0 and 2
+RELAX = 1.8  # rho, between 0 and 2 for convex problems
 
 
 class Split(Protocol):
@@ -54,7 +54,7 @@ class Split(Protocol):
         """``mu K^T (2 v - a)`` for a first a near ``K f``."""
         ...
 
-    def step(self, scene: Array) -> Array:
+    def step(self, scene: Array, relax: float) -> Array:
         """``a += rho (K f - v)``, then ``mu K^T (2 v - a)``."""
         ...
 
@@ -69,8 +69,8 @@ class Box:
         self._a = scene.copy()
         return self._sum()
 
-    def step(self, scene: Array) -> Array:
-        self._a += RELAX * (scene - np.clip(self._a, self._low, self._high))
+    def step(self, scene: Array, relax: float) -> Array:
+        self._a += relax * (scene - np.clip(self._a, self._low, self._high))
         return self._sum()
 
     def _sum(self) -> Array:
@@ -97,10 +97,11 @@ class Channel:
     """The state of one channel: the scene, the blurred scene's copy, and those of the splits."""
 
     def __init__(
-        self, seen: Observed, scene: Array, splits: Sequence[Split], *, mu: float, quadratic: Array | float = 0.0
-    ) -> None:
+        self, seen: Observed, scene: Array, splits: Sequence[Split], *, mu: float, quadratic: Array | float = 0.0,
+        relax: float = RELAX,
+    ) -> None:  # fmt: skip
         """Start from `scene` (*grid); `mu` is the penalty mu_u of the blurred scene's copy, `quadratic` is P."""
-        self.seen, self.scene, self.splits = seen, scene, splits
+        self.seen, self.scene, self.splits, self._relax = seen, scene, splits, relax
         dtype = scene.dtype
         self._mu = mu = 1.0 if seen.measured is None else mu
         self._inverse = (1 / (dtype.type(mu) * power(seen.H) + quadratic + sum(s.symbol for s in splits))).astype(
@@ -131,8 +132,8 @@ class Channel:
         else:
             paired(W, seen.H, self._inverse, workers=seen.workers)
             self.scene, blurred = _fft.irfftn(W, seen.grid, seen.workers)
-            self._fit(blurred, RELAX)
-        self._sums[0] = sum(s.step(self.scene) for s in self.splits)
+            self._fit(blurred, self._relax)
+        self._sums[0] = sum(s.step(self.scene, self._relax) for s in self.splits)
         change = seen.frame(before) - seen.frame(self.scene)
         return float(np.sqrt(np.mean(np.square(change), dtype=np.float64)))
 

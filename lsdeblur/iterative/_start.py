@@ -15,7 +15,7 @@ from lsdeblur._methods import Problem, Solution
 from lsdeblur._stage import Stage
 from lsdeblur._validate import check_positive
 from lsdeblur.noise import colour
-from lsdeblur.spectrum import hermitian_weights
+from lsdeblur.spectrum import Penalty, hermitian_weights
 
 __all__ = ["Start"]
 
@@ -34,7 +34,7 @@ class Start:
     solution : Solution
         The same in the frame, with `lam`, `noise_width`, ...
     noise_std : float
-        Standard deviation of the noise.
+        Standard deviation of the noise; NaN where neither it nor ``lam="auto"`` asked for one.
     determined : float
         Mean over the frequencies of ``H G N``: how far the data determine the scene there, for the gain G of Tikhonov's
         filter, times the noise power N. Of white noise that is the variance times the degrees of freedom per pixel.
@@ -49,19 +49,22 @@ class Start:
     gain: float
 
     @classmethod
-    def of(cls, problem: Problem, noise_std: float | None = None) -> Start:
+    def of(
+        cls, problem: Problem, noise_std: float | None = None, *, lam: float | str = "auto",
+        penalty: Penalty = "laplacian+gradient", tau: float = 0.1,
+    ) -> Start:  # fmt: skip
         """For the problem's uniform PSF, one or one per channel; a known noise level replaces the one in the data."""
         known = None if noise_std is None else check_positive(noise_std, "noise_std")
         stage = Stage.of(problem, _TOL, _MAX_ITER)
-        found = direct.tikhonov(problem, tol=_TOL, max_iter=_MAX_ITER)
-        options = {"lam": found.lam, "noise_width": found.noise_width, "noise_floor": found.noise_floor}
-        G, rest = direct._tikhonov_filter(stage, **options)
+        found = direct.tikhonov(problem, lam=lam, penalty=penalty, tau=tau, tol=_TOL, max_iter=_MAX_ITER)
+        colours = {"noise_width": found.noise_width, "noise_floor": found.noise_floor}
+        G, rest = direct._tikhonov_filter(stage, lam=found.lam, penalty=penalty, tau=tau, **colours)
         forward = stage.forward(stage.transform(stage.extend(problem.image)), stage.systems(rest))
         for c, y in enumerate(forward.spectrum):
             product(y, G[c % len(G)], workers=problem.workers)
         scene = _fft.irfftn(forward.spectrum, stage.grid, problem.workers)
         sigma = found.noise_std if known is None else known
-        assert sigma is not None
+        sigma = math.nan if sigma is None else sigma
         dc = np.abs(stage.H.reshape(len(stage.H), -1)[:, 0])
         return cls(scene, found, sigma, sigma**2 * _determined(stage, G, found), float(np.mean(dc)))
 
