@@ -3,7 +3,8 @@
     python benchmarks/quality.py --data DIR [--method NAME ...]
 
 DIR holds blur_i.png, clean_i.png and kernel_i.png (i = 1, 2, ...): the clean image is larger by the kernel's size
-less one, since the frame is cropped after blurring. With `--method` only those of lsdeblur's methods run. Figures are PSNR in dB / SSIM over the whole frame.
+less one, since the frame is cropped after blurring. With `--method` only those of lsdeblur's methods run. Figures are
+PSNR in dB / SSIM over the whole frame.
 """
 
 from __future__ import annotations

@@ -74,7 +74,8 @@ def restore(
         See `lsdeblur.psf` for generators and measured PSFs. A `psf.PSFGrid` varies over the frame; it needs the method
         "tikhonov" and the free boundary, and serves all channels.
     method : str or callable
-        "tikhonov", "wiener" or "inverse", or a callable ``(Problem, **options) -> Solution``.
+        "tikhonov", "wiener" or "inverse"; the iterative "tv" (total variation), "hyper-laplacian" and "constrained"
+        (values within bounds), in `lsdeblur.iterative`; or a callable ``(Problem, **options) -> Solution``.
     boundary : str
         How the image is continued outside the frame: "free" (default: it is unknown, and only the observed pixels
         count), "taper", "periodic", "zero", "symmetric" or "edge" (`lsdeblur.boundary`).
@@ -108,7 +109,8 @@ def restore(
     **options
         The method's own (`lsdeblur.direct`): for "tikhonov" `lam`, `penalty`, `tau`, `noise_std`, `noise_width`,
         `noise_floor`, `safety`, `effort`, `exact`; for "wiener" `nsr`, `noise_power`, `signal_power`, `noise_std`,
-        `safety`; for "inverse" `threshold`; for all of them `tol` and `max_iter`.
+        `safety`; for "inverse" `threshold`; for "tv" `lam`, `bounds`, `noise_std`; for "hyper-laplacian" `exponent`, too;
+        for "constrained" `bounds`, `lam`, `penalty`, `tau`; for all of them `tol` and `max_iter`.
 
     Returns
     -------

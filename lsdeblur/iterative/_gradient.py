@@ -23,7 +23,7 @@ __all__ = ["Gradient", "gradient_lengths", "power_shrinkage", "sparse_gradients"
 Array = npt.NDArray[Any]
 
 #: Mean gradients that are shrunk to 0 in an iteration. Of convex problems that is the fastest of 1..8 (measured); the
-#: others settle, and at good minima, only with far less and without over-relaxation.
+#: others settle only with far less and without over-relaxation.
 _THRESHOLD, _THRESHOLD_NOT_CONVEX = 4.0, 0.05
 _SHARE = 0.9  # of the rule for lam: the geometric mean of the best over 112 cases, between 0.6 and 1.2 in nearly all
 _STEP, _REACH = 1 / 64, 64  # of the table of a shrinkage, in units of its own scale
@@ -124,15 +124,19 @@ def sparse_gradients(
         message = (
             f"lam {lam:.3g} from noise of {sigma:.3g} and the gradients of tikhonov's solution with {found.message}"
         )
-    slope = max(slope, 1e-12)
-    threshold, relax = (_THRESHOLD, RELAX) if p == 1 else (_THRESHOLD_NOT_CONVEX, 1.0)
-    mu = lam * (threshold * slope) ** (p - 2)
-    channels = []
-    for seen, scene in zip(Observed.all_of(problem), start.scene, strict=True):
-        splits = [Gradient(seen.grid, problem.spacing, lam, p, mu, scene.dtype, problem.workers)]
-        boxes = [Box(low, high, mu)] if bounds is not None else []
-        channels.append(Channel(seen, scene, [*splits, *boxes], mu=start.data_penalty(slope), relax=relax))
-    n_iter, converged = run(problem, channels, tol * slope, limit)
+    scenes, slope, n_iter = start.scene, max(slope, 1e-12), 0
+    for exponent, strength in {1.0: lam * p * mean / slope, p: lam}.items():  # from the convex problem to the other
+        threshold, relax = (_THRESHOLD, RELAX) if exponent == 1 else (_THRESHOLD_NOT_CONVEX, 1.0)
+        mu = strength * (threshold * slope) ** (exponent - 2)
+        channels = []
+        for seen, scene in zip(Observed.all_of(problem), scenes, strict=True):
+            splits = [Gradient(seen.grid, problem.spacing, strength, exponent, mu, scene.dtype, problem.workers)]
+            boxes = [Box(low, high, mu)] if bounds is not None else []
+            channels.append(Channel(seen, scene, [*splits, *boxes], mu=start.data_penalty(slope), relax=relax))
+        n_iter, converged = run(problem, channels, tol * slope, limit, n_iter)
+        scenes = np.stack([channel.scene for channel in channels])
+        if not converged:
+            break
     image = np.stack([channel.seen.frame(channel.scene) for channel in channels])
     if bounds is not None:
         np.clip(image, low, high, out=image)

@@ -138,9 +138,13 @@ class Channel:
         return float(np.sqrt(np.mean(np.square(change), dtype=np.float64)))
 
 
-def run(problem: Problem, channels: Sequence[Channel], least: float, max_iter: int) -> tuple[int, bool]:
-    """Iterate all channels until none changes by `least` or more; how many iterations, and whether it came so far."""
-    for iteration in range(1, max_iter + 1):
+def run(problem: Problem, channels: Sequence[Channel], least: float, max_iter: int, done: int = 0) -> tuple[int, bool]:
+    """Iterate all channels until none changes by `least` or more; how many iterations, and whether it came so far.
+
+    Of the `max_iter` iterations some may have been `done` before.
+    """
+    change = np.inf
+    for iteration in range(done + 1, max_iter + 1):
         change = max(channel.step() for channel in channels)
         if not problem.goes_on(iteration, max_iter):
             return iteration, False
