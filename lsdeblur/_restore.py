@@ -109,8 +109,8 @@ def restore(
     **options
         The method's own (`lsdeblur.direct`): for "tikhonov" `lam`, `penalty`, `tau`, `noise_std`, `noise_width`,
         `noise_floor`, `safety`, `effort`, `exact`; for "wiener" `nsr`, `noise_power`, `signal_power`, `noise_std`,
-        `safety`; for "inverse" `threshold`; for "tv" `lam`, `bounds`, `noise_std`; for "hyper-laplacian" `exponent`, too;
-        for "constrained" `bounds`, `lam`, `penalty`, `tau`; for all of them `tol` and `max_iter`.
+        `safety`; for "inverse" `threshold`; for "tv" `lam`, `bounds`, `noise_std`; for "hyper-laplacian" `exponent`,
+        too; for "constrained" `bounds`, `lam`, `penalty`, `tau`; for all of them `tol` and `max_iter`.
 
     Returns
     -------

@@ -170,7 +170,7 @@ def test_constrained_is_the_minimum(bounds: tuple[float, float | None], boundary
         return 0.5 * float(np.vdot(f, rough)), rough
 
     expected = minimum(seen, penalty, bounds)
-    result = restore(g, h, method="constrained", lam=lam, bounds=bounds, boundary=boundary, tol=1e-6, max_iter=5000)
+    result = restore(g, h, method="constrained", lam=lam, bounds=bounds, boundary=boundary, tol=1e-7, max_iter=20000)
     assert np.count_nonzero(expected == bounds[0]) > 3
     np.testing.assert_allclose(result.image, expected, rtol=0, atol=1e-3)
 
