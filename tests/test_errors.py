@@ -131,7 +131,7 @@ def test_channel_axis_is_named_everywhere(function: Callable[[int], Any]) -> Non
 
 
 OPTIONS: list[tuple[dict[str, Any], type[Exception], str]] = [
-    ({"method": "lucy"}, ValueError, "method must be one of 'inverse', 'wiener', 'tikhonov', not 'lucy'"),
+    ({"method": "lucy"}, ValueError, "method must be one of 'inverse', 'wiener', 'tikhonov', .*not 'lucy'"),
     ({"method": 5}, ValueError, "method must be one of .*, not 5"),
     ({"boundary": "reflect"}, ValueError, "boundary must be one of 'periodic', .*, 'taper', 'free', not"),
     ({"lamda": 1}, TypeError, "method 'tikhonov' has no option 'lamda'; its options are 'lam', 'penalty'"),
@@ -212,7 +212,7 @@ PLANS: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"lam": 1, "nsr": 1}, TypeError, "plan.*'tikhonov'.* has no option 'nsr'; its options are 'lam', 'penalty'"),
     ({"method": "wiener"}, ValueError, "wiener needs noise_power= and signal_power= together, or nsr= alone"),
     ({"method": "wiener", "nsr": 1, "noise_power": 1, "signal_power": 1}, ValueError, "not both"),
-    ({"method": "lucy"}, ValueError, "method must be one of 'inverse', 'wiener', 'tikhonov', not 'lucy'"),
+    ({"method": "lucy"}, ValueError, "method must be one of 'inverse', 'wiener', 'tikhonov', .*not 'lucy'"),
     ({"lam": 1, "boundary": "reflect"}, ValueError, "boundary must be one of"),
     ({"lam": 1, "shape": (20, 23, 3)}, ValueError, r"shape must be 2 whole numbers of at least 1, not \(20, 23, 3\)"),
     ({"lam": 1, "shape": (20, 0)}, ValueError, "shape must be 2 whole numbers of at least 1"),
