@@ -25,7 +25,9 @@ Array = npt.NDArray[Any]
 #: Mean gradients that are shrunk to 0 in an iteration. Of convex problems that is the fastest of 1..8 (measured); the
 #: others settle only with far less and without over-relaxation.
 _THRESHOLD, _THRESHOLD_NOT_CONVEX = 4.0, 0.05
-_SHARE = 0.9  # of the rule for lam: the geometric mean of the best over 112 cases, between 0.6 and 1.2 in nearly all
+#: Of the rule for lam: the median of the best for total variation over 106 cases with white noise, 0.53 to 1.11 in nine
+#: tenths of them.
+_SHARE = 0.9
 _STEP, _REACH = 1 / 64, 64  # of the table of a shrinkage, in units of its own scale
 
 

@@ -48,8 +48,9 @@ def hyper_laplacian(
     Notes
     -----
     The lengths of the gradient vectors count (an isotropic prior), not their components. Iterations settle only with a
-    penalty parameter of the gradient's copy that is large; with one as small as total variation's they wander, and
-    lose 1 dB and more. Some ten iterations more than total variation, and on photographs as good within 0.1 dB.
+    penalty parameter of the gradient's copy that is large; with one as small as total variation's, from Tikhonov's
+    solution, they did not settle in 80 and lost 1.6 dB to total variation on four photographs. So the result stays
+    close to total variation's: within 0.05 dB on those, for some ten iterations more.
 
     References
     ----------
