@@ -24,6 +24,7 @@ __all__ = [
     "make_plan",
     "mean_index",
     "rest_of_system",
+    "tikhonov_filter",
     "weighted_symbol",
     "wiener_filter",
 ]
@@ -123,6 +124,7 @@ def tikhonov_filter(
     noise_width: float = 0.0,
     noise_floor: float = FLOOR,
 ) -> Filter:
+    """The filter of `lsdeblur.direct.tikhonov` for a lambda that is a number."""
     if lam is None:
         raise TypeError("a tikhonov plan needs lam=, a number: for example the .lam of a first restore(...)")
     width, floor = check_non_negative(noise_width, "noise_width"), check_positive(noise_floor, "noise_floor")

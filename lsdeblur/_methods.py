@@ -27,6 +27,9 @@ METHODS: dict[str, str] = {
     "cgls": "lsdeblur.iterative.cgls:cgls",
     "landweber": "lsdeblur.iterative.cgls:landweber",
     "richardson-lucy": "lsdeblur.iterative.richardson_lucy:richardson_lucy",
+    "constrained": "lsdeblur.iterative.constrained:constrained",
+    "hyper-laplacian": "lsdeblur.iterative.hyper_laplacian:hyper_laplacian",
+    "tv": "lsdeblur.iterative.total_variation:total_variation",
 }
 
 
