@@ -30,7 +30,7 @@ _HARD_GAIN = 0.15  # and where noise rules nowhere: white noise on a page of tex
 _EVIDENCE = 100.0  # and in all: on small frames white noise reaches some 50
 _DECADES = np.logspace(-9, 6, 16)  # in which the ratio of scene and noise is looked for
 _FAINT = 1e-4  # of the image's standard deviation: weaker noise is lost among what the model of the scene misses
-_WEAK = 0.1  # of the largest |H|^2
+_WEAK = 0.03  # of the largest |H|^2
 _FEW = 15  # frequencies, whose mean power is known to a quarter
 _SAMPLES = 6000  # frequencies looked at
 _TILE = 16  # pixels to a side of the tiles in which photon noise is compared with the light
@@ -223,7 +223,7 @@ def find_colour(image: npt.NDArray[Any], H: npt.NDArray[Any], P: npt.NDArray[Any
     if level * float(share @ (lam / (s + lam) * E)) < _FAINT**2 * float(image.var(dtype=np.float64)) * math.prod(grid):
         return Colour(0.0, FLOOR)
     width, floor = _likeliest(s, E, share, r2, white, lam, _EVIDENCE / image.size)
-    power = s * np.tile(sample(P), len(image))
+    power = s * np.tile(P.ravel()[index] / P.max(), len(image))
     weak = power < _WEAK * power.max()
     unexplained = excess = _excess(s, E, share, r2, lam, weak)
     if width:
