@@ -61,6 +61,8 @@ def methods(case: Case, names: Sequence[str]) -> Iterator[tuple[str, str, np.nda
         result = restore(case.blurred, case.psf, method=name)
         parameter = "" if result.lam is None else f"lam {result.lam:.3g}"
         yield f"method={name!r}", parameter, result.image
+        if name == "tikhonov":
+            yield "denoise_after='nlm'", "", restore(case.blurred, case.psf, denoise_after="nlm").image
 
 
 def main() -> None:
