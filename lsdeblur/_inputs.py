@@ -26,6 +26,7 @@ from lsdeblur.psf import PSFGrid, trim
 
 __all__ = ["NO_PSF", "checked_psf", "checked_workers", "problem_of", "problems_of", "with_saturated"]
 
+_CLIPPED = 0.05  # share of the pixels from which on clipped areas are probably large
 NO_PSF = (
     "psf is missing: method {!r} needs the blur; make one with lsdeblur.psf (gaussian, motion, disk, ...) "
     "or measure one with psf.from_image"
@@ -62,7 +63,8 @@ def problems_of(
     """Frames of one scene: problems of one shape and dtype, with PSFs of one size."""
     lists = {}
     for name, given in {"psf": psfs, "mask": masks}.items():
-        lists[name] = list(given) if isinstance(given, (list, tuple)) else [given] * len(images)
+        several = name == "psf" and isinstance(given, np.ndarray) and given.ndim > np.ndim(images[0])
+        lists[name] = list(given) if several or isinstance(given, (list, tuple)) else [given] * len(images)
         if len(lists[name]) != len(images):
             raise ValueError(f"{name} has {len(lists[name])} items for {len(images)} frames: give one for each frame")
     problems = [
@@ -94,6 +96,18 @@ def with_saturated(image: Any, mask: Any, level: float, channel_axis: int | None
         return [with_saturated(g, m, level, channel_axis) for g, m in zip(image, masks, strict=True)]
     clipped: Any = np.asarray(image) >= check_finite(level, "saturation")
     clipped = clipped if channel_axis is None else clipped.any(axis=channel_axis)
+    share = float(np.mean(clipped))
+    if share > 0.5:
+        raise ValueError(
+            f"saturation={level!r} masks {share:.0%} of the pixels: it is the value at which they were clipped, in "
+            "units of the image (255 for 8 bits, 1.0 for 0..1)"
+        )
+    if share > _CLIPPED:
+        warnings.warn(
+            f"saturation={level!r} masks {share:.0%} of the pixels: what comes back under large areas is a guess",
+            LsdeblurWarning,
+            stacklevel=3,
+        )
     hidden = clipped if mask is None else clipped | np.asarray(mask, bool)
     return hidden if hidden.any() else None
 

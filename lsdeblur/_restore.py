@@ -91,7 +91,8 @@ def restore(
         holes of up to 2000 connected pixels cost little. Larger regions (a circular field of view) take several
         times the iterations, nearly all of them for the pixels deep inside, which are an extrapolation.
     saturation : float, optional
-        Pixels of this value and above (in any channel) were clipped, and are masked, too.
+        Pixels of this value and above (in any channel), in units of the image, were clipped, and are masked, too. For
+        highlights of some pixels: what comes back under large clipped areas is a guess.
     tile : int, sequence of int, "auto" or None
         Size of the tiles that a direct method with a free boundary divides the image into. "auto": the image as a
         whole up to 2^25 pixels, tiles of some 2048 x 2048 pixels beyond that and for a Zarr image or `out`. None: as a
@@ -107,11 +108,13 @@ def restore(
         bit for bit. Another call is refused.
     callback : callable, optional
         Called after each tile, or each iteration of an iterative method, with its progress (`iteration` of `total`, and
-        the `objective` where one falls). `StopIteration` ends the run.
+        the `objective` where one falls); not by a direct method on the whole image. `StopIteration` ends the run; tiles
+        that were not begun are NaN then.
     workers : int, optional
         Threads; None means all processors. Tiles run on threads, each with single-threaded transforms.
     uncertainty : bool or int >= 2
-        With "tikhonov", the posterior standard deviation of each pixel as the result's `std` (`lsdeblur.posterior`):
+        With "tikhonov", the posterior standard deviation of each pixel as the result's `std` (`lsdeblur.posterior`;
+        with a given `lam`, give `noise_std`, too):
         exact where every pixel of the grid is taken to be measured, from so many samples (True: 64) under a free
         boundary or with a mask, each at the cost of a restoration with lambda given.
     rng : int, numpy.random.Generator or None
@@ -216,11 +219,17 @@ def restore(
     if uncertainty:
         from lsdeblur import posterior
 
-        n = 64 if uncertainty is True else check_size(uncertainty, 1, "uncertainty")[0]
+        n = 64 if uncertainty is True else _count(uncertainty)
         spread, how = posterior.deviation(problem, solution, options, n, rng)
         solution = replace(solution, std=spread, message=solution.message + how)
     std = None if solution.std is None else channels_back(solution.std, channel_axis)
     return _restoration(replace(solution, image=channels_back(solution.image, channel_axis), std=std), psf, name, call)
+
+
+def _count(n: Any) -> int:
+    if not isinstance(n, (int, np.integer)) or n < 2:
+        raise ValueError(f"uncertainty must be True or a whole number of samples, at least 2, not {n!r}")
+    return int(n)
 
 
 def _restore_frames(
@@ -326,7 +335,6 @@ def _by_tiles(
             "tile": tile is not None and tile != "auto",
             "halo": not isinstance(halo, str) or halo != "auto",
             "out": out is not None,
-            "callback": callback is not None and isinstance(method, str) and method in DIRECT,
         }.items()
         if given
     ]

@@ -221,7 +221,7 @@ def restore_tiled(
     resumed = f"; {len(done)} of them were there" if done else ""
     ended = "" if whole else "; ended by the callback before all were done"
     message = f"{found.message}; {len(parts)} tiles of {tiling.tile} with a halo of {halos}{resumed}{ended}"
-    return replace(found, image=out, n_iter=len(parts), converged=whole, message=message)
+    return replace(found, image=out, sensitivity=None, n_iter=len(parts), converged=whole, message=message)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -92,8 +92,17 @@ def denoised(problem: Problem, solution: Solution, options: Mapping[str, Any], d
             message=f"{solution.message}; {SHARE:g} of that, since {name} denoises after",
         )  # fmt: skip
     levels = noise_left(problem, solution, options)
-    image = np.stack(
-        [function(g, levels[c % len(levels)]).astype(g.dtype, copy=False) for c, g in enumerate(solution.image)]
-    )
+    image = np.stack([_applied(function, g, levels[c % len(levels)]) for c, g in enumerate(solution.image)])
     left = ", ".join(f"{level:.3g}" for level in levels)
-    return replace(solution, image=image, message=f"{solution.message}; noise left by the filter {left}")
+    message = f"{solution.message}; noise left by the filter {left}"
+    return replace(solution, image=image, sensitivity=None, message=message)
+
+
+def _applied(function: Callable[[Array, float], Array], image: Array, sigma: float) -> Array:
+    found = np.asarray(function(image, sigma))
+    if found.shape != image.shape or found.dtype.kind not in "fiu":
+        raise ValueError(
+            f"denoise_after= returned an array of shape {found.shape} and dtype {found.dtype} for an image of shape "
+            f"{image.shape}: it must return real numbers of that shape"
+        )
+    return found.astype(image.dtype, copy=False)

@@ -392,7 +392,7 @@ def _said(found: Colour) -> str:
         warnings.warn(
             f"the PSF does not explain the image: at low frequencies that it erases there is {found.excess:.1f} times "
             "the power of the noise; its length, angle or radius is wrong, or it varies over the frame, or the image "
-            "was enlarged, denoised or strongly compressed",
+            "was clipped (saturation=), enlarged, denoised or strongly compressed",
             PSFMismatchWarning,
             stacklevel=4,
         )

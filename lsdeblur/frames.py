@@ -31,14 +31,16 @@ from lsdeblur._methods import Problem, Solution
 from lsdeblur._results import Selection
 from lsdeblur._stage import Stage
 from lsdeblur._validate import check_choice, check_non_negative, check_positive
-from lsdeblur.errors import ConvergenceWarning
+from lsdeblur.errors import ConvergenceWarning, LsdeblurWarning
 from lsdeblur.filters import power
 from lsdeblur.free import Hole
+from lsdeblur.noise import estimate_noise_std
 from lsdeblur.spectrum import Bins, Penalty, Spectra, hermitian_weights
 
 __all__ = ["tikhonov"]
 
 Array = npt.NDArray[Any]
+_ODD = 1.7  # times its own noise, or what is left of another frame
 _NEAR = 3.0  # ratio of lambdas up to which the inverses of one precondition the other's system
 
 
@@ -92,11 +94,15 @@ def tikhonov(
         if stages[0].free and not 1 / _NEAR < lam / first.lam < _NEAR:
             near = []
     lam = check_non_negative(lam, "lam")
-    n_iter, converged, left, image = 1, True, 0.0, np.empty_like(problems[0].image)
+    n_iter, converged, image = 1, True, np.empty_like(problems[0].image)
+    each = np.zeros(len(problems))
     for c, (frames, out) in enumerate(zip(channels, image, strict=True)):
         steps, settled = frames.settle(lam, near[c] if near else frames.pieces(lam), tol, max_iter)
-        n_iter, converged, left = max(n_iter, steps), converged and settled, left + frames.left(lam)
+        n_iter, converged = max(n_iter, steps), converged and settled
+        each += frames.left(lam)
         out[...] = stages[0].backward(frames.scene(frames.Y, lam))
+    if chosen:
+        _check_frames(problems, stages, each)
     if not converged:
         warnings.warn(
             f"the free boundaries were not settled after {n_iter} iterations; raise lam, max_iter or tol, or work in "
@@ -106,7 +112,7 @@ def tikhonov(
         )
     if chosen and noise_std is None:
         dof = float(np.interp(math.log(lam), np.log(chosen.lams), chosen.dof)) / chosen.n_obs
-        noise_std = math.sqrt(left / len(image) / sum(map(_measured, stages)) / max(1 - dof, 1e-12))
+        noise_std = math.sqrt(each.sum() / len(image) / sum(map(_measured, stages)) / max(1 - dof, 1e-12))
     message = f"{len(problems)} frames; {message}"
     return Solution(image, lam, chosen, noise_std, converged=converged, n_iter=n_iter, message=message)
 
@@ -137,10 +143,9 @@ class Frames:
         """All R of equation (1)."""
         return Y - self.H * self.scene(Y, lam)
 
-    def left(self, lam: float) -> float:
-        """``sum_i ||h_i * f - y_i||^2``, in which the unknown pixels have no part once they are settled."""
-        R = self.rest(self.Y, lam)
-        return self._dot(R, R)
+    def left(self, lam: float) -> Array:
+        """``||h_i * f - y_i||^2`` of each frame, in which the unknown pixels have no part once they are settled."""
+        return np.array([self._dot(r, r) for r in self.rest(self.Y, lam)[:, np.newaxis]])
 
     def settle(self, lam: float, pieces: Sequence[Band | Holes], tol: float, max_iter: int) -> tuple[int, bool]:
         """Conjugate gradients for the unknown pixels, until a step lowers the cost by less than `tol` of it."""
@@ -310,6 +315,21 @@ class Holes:
 def _chosen(channels: Sequence[Frames], rule: str, **options: Any) -> tuple[Selection, str]:
     bins = Bins.pooled([frames.bins() for frames in channels])
     return selection.select(bins.curves(bins.lambdas()), rule, **options)
+
+
+def _check_frames(problems: Sequence[Problem], stages: Sequence[Stage], left: Array) -> None:
+    """Warn of frames that are not the same scene with equal noise, by what the scene leaves of each of them."""
+    level = np.sqrt(left / len(problems[0].image) / [_measured(stage) for stage in stages])
+    own = np.array([estimate_noise_std(p.image, channel_axis=0) for p in problems])
+    odd = np.flatnonzero((level > _ODD * np.maximum(own, np.finfo(np.float32).eps * level.max())) & (level > 0))
+    if odd.size or level.max() > _ODD * level.min() > 0:
+        i = int(odd[0]) if odd.size else int(np.argmax(level))
+        warnings.warn(
+            f"frame {i} does not fit: {level[i]:.3g} is left of it (rms), {level.min():.3g} of the best, and its own "
+            f"noise is about {own[i]:.3g}; its PSF, position, exposure or noise level is not what the others say",
+            LsdeblurWarning,
+            stacklevel=4,
+        )
 
 
 def _measured(stage: Stage) -> int:

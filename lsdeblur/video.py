@@ -20,7 +20,7 @@ import numpy.typing as npt
 from lsdeblur._inputs import problem_of
 from lsdeblur._restore import plan, restore
 from lsdeblur._stage import Plan
-from lsdeblur._validate import as_float_array, check_positive, check_size
+from lsdeblur._validate import as_float_array, check_positive
 
 __all__ = ["flicker", "frames_of", "restore_frames", "restore_video"]
 
@@ -77,7 +77,8 @@ def restore_frames(
         One PSF for all frames, which makes one plan; one for each; or a function of a frame that returns its PSF.
     lam : float > 0, optional
         One for the whole film. By default the median of what "auto" chooses for the first five frames (averaged with
-        their neighbours), which are read before the first result.
+        their neighbours), which are read before the first result. Frames that do not vary do not count; for a film
+        that fades in, give the lambda of a typical frame.
     noise_std : float > 0, optional
         Noise level of a frame, for `neighbours`; estimated from the first five frames by default.
     neighbours : int >= 0
@@ -98,7 +99,9 @@ def restore_frames(
         No frames; frames of different shapes; fewer PSFs than frames; `neighbours` with more than one PSF.
     """
     fixed: Any = psf
-    reach = check_size(neighbours + 1, 1, "neighbours + 1")[0] - 1
+    if not isinstance(neighbours, (int, np.integer)) or neighbours < 0:
+        raise ValueError(f"neighbours must be a whole number of at least 0, not {neighbours!r}")
+    reach = int(neighbours)
     single = not callable(psf) and not (isinstance(psf, (list, tuple)) and np.ndim(psf[0]) > 1)
     if reach and not single:
         raise ValueError("neighbours= needs one PSF for all frames: frames of several blurs are for restore([...])")
@@ -111,10 +114,7 @@ def restore_frames(
     if reach and noise_std is None:
         noise_std = float(np.median([restore(g, fixed, **shell, **options).noise_std for g in first[:_LOOKED_AT]]))
     sigma = 0.0 if noise_std is None else check_positive(noise_std, "noise_std")
-    if lam is None:
-        seen = _averaged(first, reach, sigma, channel_axis)
-        looked = [(g, next(kernels)) for kernels in [_psfs(psf, single)] for g in list(seen)[:_LOOKED_AT]]
-        lam = float(np.median([restore(g, h, **shell, **options).lam for g, h in looked]))
+    lam = _common(first, reach, sigma, psf, single, shell, options) if lam is None else check_positive(lam, "lam")
     everything = _chain(first, (as_float_array(frame, "frame") for frame in rest))
     made: tuple[Any, Plan | None] = (None, None)
     for i, g in enumerate(_averaged(everything, reach, sigma, channel_axis)):
@@ -134,6 +134,22 @@ def restore_frames(
         assert made[1] is not None
         image = made[1](channels)
         yield image if channel_axis is None else np.ascontiguousarray(np.moveaxis(image, 0, channel_axis))
+
+
+def _common(
+    first: list[Array], reach: int, sigma: float, psf: Any, single: bool, shell: dict[str, Any], options: dict[str, Any]
+) -> float:
+    """The median lambda of the first frames, without those that show nothing or have no answer."""
+    lams = []
+    seen = list(_averaged(first, reach, sigma, shell["channel_axis"]))[:_LOOKED_AT]
+    for g, h in zip(seen, _psfs(psf, single), strict=False):
+        if np.ptp(g) > 0:
+            found = restore(g, h(g) if callable(h) else h, **shell, **options)
+            if found.selection is not None and not found.selection.at_boundary:
+                lams.append(found.lam)
+    if not lams:
+        raise ValueError(f"none of the first {len(seen)} frames shows anything to choose lambda from: give lam=")
+    return float(np.median(np.array(lams, float)))
 
 
 def restore_video(source: str | Path, target: str | Path, psf: FilmPSF, *, codec: str = "MJPG", **options: Any) -> int:

@@ -80,3 +80,10 @@ def test_what_it_needs(scene: Array, options: dict[str, Any], match: str) -> Non
     g = simulate.add_noise(simulate.blur(scene, BLUR), noise_std=0.005, rng=0)
     with pytest.raises(ValueError, match=match):
         restore(g, BLUR, **options)
+
+
+def test_a_function_must_return_an_image(scene: Array) -> None:
+    g = simulate.add_noise(simulate.blur(scene, BLUR), noise_std=0.005, rng=0)
+    for wrong in (lambda f, s: f[5:], lambda f, s: None, lambda f, s: f + 1j):
+        with pytest.raises(ValueError, match="denoise_after= returned an array of shape"):
+            restore(g, BLUR, denoise_after=wrong)

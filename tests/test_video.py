@@ -127,3 +127,13 @@ def test_files(tmp_path: Path, film: tuple[list[Array], list[Array]]) -> None:
 def test_what_films_cannot_be(frames: list[Array], options: dict[str, Any], match: str) -> None:
     with pytest.raises(ValueError, match=match):
         list(video.restore_frames(frames, options.pop("psf", BLUR), lam=0.1, **options))
+
+
+def test_black_frames_do_not_choose_lambda(film: tuple[list[Array], list[Array]]) -> None:
+    black = [np.zeros_like(film[0][0])] * 3
+    images = list(video.restore_frames([*black, *film[0]], BLUR))[3:]
+    assert psnr(images, film[1]) > psnr(list(video.restore_frames(film[0], BLUR)), film[1]) - 0.1
+    with pytest.raises(ValueError, match="none of the first 3 frames shows anything to choose lambda from"):
+        list(video.restore_frames(black, BLUR))
+    found = list(video.restore_frames(film[0], lambda g: BLUR))
+    np.testing.assert_array_equal(found[2], list(video.restore_frames(film[0], BLUR))[2])

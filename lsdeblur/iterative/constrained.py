@@ -82,4 +82,6 @@ def constrained(
     n_iter, converged = run(problem, channels, least * spread, limit)
     image = np.stack([np.clip(channel.seen.frame(channel.scene), low, high) for channel in channels])
     ending = f"; {n_iter} iterations" + ("" if converged else ", not converged")
-    return replace(found, image=image, n_iter=n_iter, converged=converged, message=found.message + ending)
+    beyond = float(np.mean((problem.image < low) | (problem.image > high)))
+    message = found.message + ending + (f"; {beyond:.1%} of the data lie outside the bounds" if beyond else "")
+    return replace(found, image=image, sensitivity=None, n_iter=n_iter, converged=converged, message=message)
