@@ -80,6 +80,7 @@ METHODS_TABLE = [
     Row("tv", linear=False, plannable=False, error=0.05),
     Row("hyper-laplacian", linear=False, plannable=False, error=0.2, tight=5e-3),
     Row("constrained", linear=False, plannable=False, error=0.05),
+    Row("wavelet", linear=False, plannable=False, error=0.05),
 ]
 LINEAR = [row for row in METHODS_TABLE if row.linear]
 PLANNABLE = [row for row in METHODS_TABLE if row.plannable]
@@ -108,7 +109,7 @@ def chosen_options(result: Restoration) -> dict[str, Any]:
         return {"max_iter": result.n_iter, "stop": "none"}
     if result.lam is None:
         return {}
-    if result.method in ("tv", "hyper-laplacian", "constrained"):
+    if result.method in ("tv", "hyper-laplacian", "constrained", "wavelet"):
         return {"lam": result.lam}
     colour = {"noise_width": result.noise_width, "noise_floor": result.noise_floor}
     return {"wiener": {"nsr": result.lam}}.get(result.method, {"lam": result.lam} | colour)
@@ -375,6 +376,7 @@ def test_an_unknown_option_is_named_with_the_valid_ones(row: Row) -> None:
         "tv": "'lam', 'bounds'",
         "hyper-laplacian": "'exponent', 'lam'",
         "constrained": "'bounds', 'lam'",
+        "wavelet": "'lam', 'bounds'",
     }[row.method]
     with pytest.raises(TypeError, match=f"'{row.method}'.*no option 'strength'; its options are {valid}"):
         run(row, blurred(), strength=1)
