@@ -77,7 +77,8 @@ def restore(
     method : str or callable
         "tikhonov", "wiener" or "inverse"; "richardson-lucy" for photon noise; "tv" (total variation),
         "hyper-laplacian" and "wavelet" for scenes with edges; "constrained" (values within bounds);
-        "cgls" or "landweber", which are stopped early (`lsdeblur.iterative`); or a callable ``(Problem, **options) -> Solution``.
+        "cgls" or "landweber", which are stopped early (`lsdeblur.iterative`); or a callable
+        ``(Problem, **options) -> Solution``.
     boundary : str
         How the image is continued outside the frame: "free" (default: it is unknown, and only the observed pixels
         count), "taper", "periodic", "zero", "symmetric" or "edge" (`lsdeblur.boundary`).
