@@ -152,9 +152,10 @@ def wavelet(
     noise that the data determine, as for total variation; 1.5 is measured. Over 30 cases (5 photographs of 180 x 180
     pixels, 3 blurs, 2 noise levels) 1.9 times these strengths cost 0.25 dB, two thirds of them 0.2 dB, and total
     variation was 0.3 dB better in the mean (up to 1.1 dB after wide blurs; after motion blur with little noise the
-    wavelets were better, by up to 0.4 dB). Over 12 cases of other photographs and blurs the strengths lost 0.06 dB to the
-    best of five multiples at the median and 0.15 dB in the mean, and total variation was 0.3 dB worse. The pixels' spacing does not count. Two forward and two inverse real FFTs an
-    iteration and the transform; some 60 to 90 iterations. Memory: some ``6 (2^d - 1)`` images more than Tikhonov's.
+    wavelets were better, by up to 0.4 dB). Over 12 cases of other photographs and blurs the strengths lost 0.06 dB to
+    the best of five multiples at the median and 0.15 dB in the mean, and total variation was 0.3 dB worse. The pixels'
+    spacing does not count. Two forward and two inverse real FFTs an iteration and the transform; some 60 to 90
+    iterations. Memory: some ``6 (2^d - 1)`` images more than Tikhonov's.
 
     References
     ----------
