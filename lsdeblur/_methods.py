@@ -30,6 +30,7 @@ METHODS: dict[str, str] = {
     "constrained": "lsdeblur.iterative.constrained:constrained",
     "hyper-laplacian": "lsdeblur.iterative.hyper_laplacian:hyper_laplacian",
     "tv": "lsdeblur.iterative.total_variation:total_variation",
+    "wavelet": "lsdeblur.iterative.wavelet:wavelet",
 }
 
 

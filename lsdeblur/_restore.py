@@ -75,9 +75,10 @@ def restore(
         See `lsdeblur.psf` for generators and measured PSFs. A `psf.PSFGrid` varies over the frame; it needs the method
         "tikhonov", "cgls" or "landweber" and the free boundary, and serves all channels.
     method : str or callable
-        "tikhonov", "wiener" or "inverse"; "richardson-lucy" for photon noise; "tv" (total variation) and
-        "hyper-laplacian" for scenes with edges; "constrained" (values within bounds); "cgls" or "landweber", which are
-        stopped early (`lsdeblur.iterative`); or a callable ``(Problem, **options) -> Solution``.
+        "tikhonov", "wiener" or "inverse"; "richardson-lucy" for photon noise; "tv" (total variation),
+        "hyper-laplacian" and "wavelet" for scenes with edges; "constrained" (values within bounds);
+        "cgls" or "landweber", which are stopped early (`lsdeblur.iterative`); or a callable
+        ``(Problem, **options) -> Solution``.
     boundary : str
         How the image is continued outside the frame: "free" (default: it is unknown, and only the observed pixels
         count), "taper", "periodic", "zero", "symmetric" or "edge" (`lsdeblur.boundary`).
@@ -127,10 +128,10 @@ def restore(
         The method's own (`lsdeblur.direct`): for "tikhonov" `lam`, `penalty`, `tau`, `noise_std`, `noise_width`,
         `noise_floor`, `safety`, `effort`, `exact`; for "wiener" `nsr`, `noise_power`, `signal_power`, `noise_std`,
         `safety`; for "inverse" `threshold`; for "richardson-lucy" (`lsdeblur.iterative.richardson_lucy`)
-        `background`, `gain`, `read_noise`, `tv`, `stop`, `safety`, `accelerated`; for "tv" `lam`, `bounds`,
-        `noise_std`; for "hyper-laplacian" `exponent`, too; for "constrained" `bounds`, `lam`, `penalty`, `tau`; for
-        "cgls" and "landweber" (`lsdeblur.iterative.cgls`) `stop`, `noise_std`, `safety`; for all of them `tol` and
-        `max_iter`.
+        `background`, `gain`, `read_noise`, `tv`, `stop`, `safety`, `accelerated`; for "tv" and "wavelet" `lam`,
+        `bounds`, `noise_std`; for "hyper-laplacian" `exponent`, too; for "constrained" `bounds`, `lam`, `penalty`,
+        `tau`; for "cgls" and "landweber" (`lsdeblur.iterative.cgls`) `stop`, `noise_std`, `safety`; for all
+        of them `tol` and `max_iter`.
 
     Returns
     -------

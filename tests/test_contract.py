@@ -35,6 +35,9 @@ class Row:
     stopped: bool = False  # regularised by the number of its iterations, which it chooses
     error: float | None = None  # of a method that is no gain: how far from its solution iterations may end
     tight: float = 1e-4  # the tolerance at which they still do
+    relative: bool = (
+        False  # its strength is a factor of one found in all channels: alone, only equal ones have the same
+    )
 
     @property
     def settled(self) -> dict[str, Any]:
@@ -80,6 +83,7 @@ METHODS_TABLE = [
     Row("tv", linear=False, plannable=False, error=0.05),
     Row("hyper-laplacian", linear=False, plannable=False, error=0.2, tight=5e-3),
     Row("constrained", linear=False, plannable=False, error=0.05),
+    Row("wavelet", linear=False, plannable=False, error=0.05, tight=1e-3, relative=True),
 ]
 LINEAR = [row for row in METHODS_TABLE if row.linear]
 PLANNABLE = [row for row in METHODS_TABLE if row.plannable]
@@ -108,7 +112,7 @@ def chosen_options(result: Restoration) -> dict[str, Any]:
         return {"max_iter": result.n_iter, "stop": "none"}
     if result.lam is None:
         return {}
-    if result.method in ("tv", "hyper-laplacian", "constrained"):
+    if result.method in ("tv", "hyper-laplacian", "constrained", "wavelet"):
         return {"lam": result.lam}
     colour = {"noise_width": result.noise_width, "noise_floor": result.noise_floor}
     return {"wiener": {"nsr": result.lam}}.get(result.method, {"lam": result.lam} | colour)
@@ -314,7 +318,7 @@ def test_plan_with_the_strength_that_was_chosen(row: Row) -> None:
 @pytest.mark.parametrize("axis", [0, 1, 2, -1])
 def test_channels_share_one_strength(row: Row, axis: int) -> None:
     """Each channel is restored as it would be alone with the strength of all, wherever their axis is."""
-    channels = np.stack([blurred(seed=seed) for seed in range(3)])
+    channels = np.stack([blurred(seed=0 if row.relative else seed) for seed in range(3)])
     options = row.settled | row.options
     result = restore(np.moveaxis(channels, 0, axis), PSF, method=row.method, channel_axis=axis, **options)
     assert result.image.shape == np.moveaxis(channels, 0, axis).shape
@@ -330,6 +334,8 @@ def test_one_psf_per_channel(row: Row, boundary: str) -> None:
     """Channels first in the PSFs, wherever they are in the image."""
     channels, psfs = np.stack([blurred(seed=seed) for seed in range(3)]), reference.psf((3, *SIZE))
     psfs /= psfs.sum(axis=(1, 2), keepdims=True)
+    if row.relative:
+        channels[:], psfs[:] = channels[0], psfs[0]
     options = {"boundary": boundary} | row.settled | row.options
     colours = np.moveaxis(channels, 0, -1)
     result = restore(colours, psfs, method=row.method, channel_axis=-1, **options)
@@ -375,6 +381,7 @@ def test_an_unknown_option_is_named_with_the_valid_ones(row: Row) -> None:
         "tv": "'lam', 'bounds'",
         "hyper-laplacian": "'exponent', 'lam'",
         "constrained": "'bounds', 'lam'",
+        "wavelet": "'lam', 'bounds'",
     }[row.method]
     with pytest.raises(TypeError, match=f"'{row.method}'.*no option 'strength'; its options are {valid}"):
         run(row, blurred(), strength=1)

@@ -16,6 +16,8 @@ from lsdeblur.errors import ConvergenceWarning, LsdeblurWarning
 from lsdeblur.iterative import _loops
 from lsdeblur.iterative._gradient import Gradient, gradient_lengths, power_shrinkage
 from lsdeblur.iterative._observed import Observed
+from lsdeblur.iterative._splitting import Channel, run
+from lsdeblur.iterative.wavelet import Wavelets, analysis, independent, powers, synthesis
 from lsdeblur.spectrum import penalty_symbol, symbol
 
 TIGHT = {"tol": 1e-4, "max_iter": 5000}
@@ -129,7 +131,12 @@ def observation(shape: tuple[int, ...] = (7, 8), boundary: str = "free") -> tupl
 
 
 def minimum(seen: Observed, penalty: Callable[[Array], tuple[float, Array]], bounds: Any = None) -> Array:
-    """Frame of the minimum of ``1/2 ||M (h * f) - g||^2`` plus a penalty given with its gradient, by L-BFGS."""
+    """Frame of the best scene."""
+    return seen.frame(best_scene(seen, penalty, bounds))
+
+
+def best_scene(seen: Observed, penalty: Callable[[Array], tuple[float, Array]], bounds: Any = None) -> Array:
+    """The minimum of ``1/2 ||M (h * f) - g||^2`` plus a penalty given with its gradient, by L-BFGS."""
 
     def objective(x: Array) -> tuple[float, Array]:
         f = x.reshape(seen.grid)
@@ -140,7 +147,7 @@ def minimum(seen: Observed, penalty: Callable[[Array], tuple[float, Array]], bou
     options = {"maxiter": 20000, "maxfun": 20000, "ftol": 1e-15, "gtol": 1e-8}
     limits = None if bounds is None else [bounds] * seen.data.size
     found = minimize(objective, seen.data.ravel(), jac=True, method="L-BFGS-B", bounds=limits, options=options)
-    return seen.frame(found.x.reshape(seen.grid))
+    return found.x.reshape(seen.grid)
 
 
 @pytest.mark.parametrize("boundary", ["periodic", "free"])
@@ -157,6 +164,97 @@ def test_total_variation_is_the_minimum(boundary: str) -> None:
     result = restore(g, h, method="tv", lam=lam, boundary=boundary, **TIGHT)
     assert result.converged
     np.testing.assert_allclose(result.image, minimum(seen, penalty), rtol=0, atol=1e-2)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_wavelets_are_a_tight_frame(shape: tuple[int, ...], dtype: type) -> None:
+    """The adjoint undoes the transform, in the image's precision."""
+    rng = np.random.default_rng(0)
+    f = rng.standard_normal(shape).astype(dtype)
+    bands = list(analysis(f, 3))
+    assert [band.dtype for band in bands] == [f.dtype] * (3 * (2 ** len(shape) - 1) + 1)
+    rounding = 1e-5 if dtype == np.float32 else 1e-13
+    np.testing.assert_allclose(synthesis(bands, 3), f, rtol=0, atol=rounding)
+    others = [rng.standard_normal(shape).astype(dtype) for _ in bands]
+    inner = sum(float(np.vdot(w, band)) for w, band in zip(others, bands, strict=True))
+    assert np.vdot(synthesis(others, 3), f) == pytest.approx(inner, abs=100 * rounding)
+
+
+@pytest.mark.parametrize("shape", [(16, 24), (8, 16, 8)])
+def test_powers_of_the_wavelets(shape: tuple[int, ...]) -> None:
+    """The transform of a point, band by band, and the energies that count independent coefficients."""
+    point = np.zeros(shape)
+    point[(0,) * len(shape)] = 1.0
+    *details, _ = analysis(point, 3)
+    energies = []
+    for band, P in zip(details, powers(shape, 3), strict=True):
+        np.testing.assert_allclose(np.abs(np.fft.rfftn(band)) ** 2, P, rtol=0, atol=1e-14)
+        energies.append(np.sum(band**2))
+    np.testing.assert_allclose(energies, independent(len(shape), 3), rtol=1e-12)
+
+
+def test_the_split_of_the_wavelets_at_its_fixed_point() -> None:
+    """Where ``v = W f``, and the duals fit, a step changes nothing."""
+    f = np.zeros((16, 24))
+    f[3:9, 2:7] = 5.0
+    lam, mu = np.linspace(0.01, 0.02, 9), np.linspace(0.5, 1.0, 9)
+    split = Wavelets(f.shape, lam, mu, 3, f.dtype)
+    first = split.begin(f).copy()
+    np.testing.assert_allclose(split.step(f, 1.8), first, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("boundary", ["periodic", "free"])
+def test_sparse_wavelets_are_the_minimum(boundary: str) -> None:
+    """The objective beside that at the optimum for ``sqrt(x^2 + epsilon^2)`` in place of ``|x|``."""
+    g, h, seen = observation(boundary=boundary)
+    lam, epsilon = np.linspace(0.01, 0.03, 9), 5e-4
+
+    def penalty(f: Array) -> tuple[float, Array]:
+        *details, left = analysis(f, 3)
+        roots = [np.sqrt(w**2 + epsilon**2) for w in details]
+        value = sum(a * float(t.sum()) for a, t in zip(lam, roots, strict=True))
+        slopes = [a * w / t for a, w, t in zip(lam, details, roots, strict=True)]
+        return value, synthesis([*slopes, 0 * left], 3)
+
+    def exact(f: Array) -> float:
+        rest = seen.blur(f) - seen.data
+        *details, _ = analysis(f, 3)
+        l1 = sum(a * float(np.abs(w).sum()) for a, w in zip(lam, details, strict=True))
+        return 0.5 * float(np.vdot(rest, rest)) + l1
+
+    channel = Channel(seen, seen.data.copy(), [Wavelets(seen.grid, lam, lam / 0.1, 3, seen.data.dtype)], mu=0.1)
+    run(Problem(g[np.newaxis], h[np.newaxis], boundary, (1.0, 1.0)), [channel], 1e-7, 20000)
+    smoothed = exact(best_scene(seen, penalty))
+    gap = epsilon * float(lam.sum()) * seen.data.size  # by which smoothing changes the objective at most
+    assert smoothed - gap <= exact(channel.scene) <= smoothed
+
+
+def test_wavelets_in_three_dimensions() -> None:
+    """Boxes come back better than from a linear filter, and of stripes, which have no detail along an axis, all."""
+    rng = np.random.default_rng(0)
+    f = np.zeros((26, 28, 30))
+    for _ in range(8):
+        i, j, k = rng.integers(0, 18, 3)
+        f[i : i + 8, j : j + 10, k : k + 9] += rng.random()
+    h = psf.gaussian(1.0, size=7, ndim=3)
+    g = simulate.add_noise(simulate.blur(f, h, boundary="valid"), noise_std=0.01, rng=0)
+    truth = simulate.valid_part(f, h)
+    errors = [np.mean((restore(g, h, method=m).image - truth) ** 2) for m in ("tikhonov", "wavelet")]
+    assert errors[1] < 0.7 * errors[0]
+    stripes = np.tile(np.repeat([0.0, 1.0, 0.3], 8), (21, 1))
+    noise = 0.01 * rng.standard_normal(24)
+    image = restore(stripes + noise, psf.gaussian(1.0), method="wavelet", boundary="periodic").image
+    np.testing.assert_allclose(image, image[:1] + 0 * image, rtol=0, atol=1e-6)
+
+
+def test_strengths_of_wavelets_are_told() -> None:
+    g, h, _ = piecewise()
+    one, double = (restore(g, h, method="wavelet", lam=lam) for lam in ("auto", 2.0))
+    assert (one.lam, double.lam) == (1.0, 2.0)
+    strengths = [[float(s) for s in r.message.split(" from")[0].split(" ", 1)[1].split(", ")] for r in (one, double)]
+    np.testing.assert_allclose(strengths[1], 2 * np.array(strengths[0]), rtol=0.02)
+    assert np.abs(np.diff(double.image)).mean() < np.abs(np.diff(one.image)).mean()
 
 
 @pytest.mark.parametrize("bounds", [(0.4, None), (0.3, 0.6)])
@@ -219,7 +317,7 @@ def piecewise(
     return g, h, simulate.valid_part(f, h)
 
 
-SPARSE = ["tv", "hyper-laplacian"]
+SPARSE = ["tv", "hyper-laplacian", "wavelet"]
 
 
 @pytest.mark.parametrize("method", SPARSE)
