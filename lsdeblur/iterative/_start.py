@@ -60,7 +60,7 @@ class Start:
         found = direct.tikhonov(problem, lam=lam, penalty=penalty, tau=tau, tol=_TOL, max_iter=_MAX_ITER)
         colours = {"noise_width": found.noise_width, "noise_floor": found.noise_floor}
         G, rest = tikhonov_filter(stage, lam=found.lam, penalty=penalty, tau=tau, **colours)
-        forward = stage.forward(stage.transform(stage.extend(problem.image)), stage.systems(rest))
+        forward = stage.settled(stage.transform(stage.extend(problem.image)), stage.systems(rest))
         for c, y in enumerate(forward.spectrum):
             product(y, G[c % len(G)], workers=problem.workers)
         scene = _fft.irfftn(forward.spectrum, stage.grid, problem.workers)
