@@ -61,9 +61,10 @@ def problems_of(
     workers: int | None,
 ) -> list[Problem]:  # fmt: skip
     """Frames of one scene: problems of one shape and dtype, with PSFs of one size."""
+    stacked = np.ndim(images[0]) + 1  # axes of a stack of all PSFs, as a result keeps it
     lists = {}
     for name, given in {"psf": psfs, "mask": masks}.items():
-        several = name == "psf" and isinstance(given, np.ndarray) and given.ndim > np.ndim(images[0])
+        several = name == "psf" and isinstance(given, np.ndarray) and given.ndim == stacked
         lists[name] = list(given) if several or isinstance(given, (list, tuple)) else [given] * len(images)
         if len(lists[name]) != len(images):
             raise ValueError(f"{name} has {len(lists[name])} items for {len(images)} frames: give one for each frame")

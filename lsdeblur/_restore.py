@@ -249,7 +249,8 @@ def _restore_frames(
     solution = frames.tikhonov(problems, **options)
     solution = replace(solution, image=channels_back(solution.image, channel_axis))
     call = {"channel_axis": channel_axis, "mask": masks, **shell, **options}
-    kernels = np.stack([p.psf[0] if len(p.psf) == 1 else p.psf for p in problems])
+    own = [np.broadcast_to(p.psf, (len(p.image), *p.psf.shape[1:])) for p in problems]  # one for each channel
+    kernels = np.stack([h[0] if channel_axis is None else h for h in own])
     return _restoration(solution, kernels, "tikhonov", call)
 
 

@@ -33,7 +33,7 @@ from lsdeblur._stage import Stage
 from lsdeblur._validate import check_choice, check_non_negative, check_positive
 from lsdeblur.errors import ConvergenceWarning, LsdeblurWarning
 from lsdeblur.filters import power
-from lsdeblur.free import Hole
+from lsdeblur.free import Hole, whole_along
 from lsdeblur.noise import estimate_noise_std
 from lsdeblur.spectrum import Bins, Penalty, Spectra, hermitian_weights
 
@@ -283,13 +283,7 @@ def _kernel(S: Array, grid: Sequence[int], axis: int) -> Array:
 
     Of the other axes' frequencies the last axis that remains keeps half.
     """
-    last = len(grid) - 1
-    if axis == last and last > 0:
-        others = [np.arange(m) for m in grid[:-1]]
-        others[-1] = others[-1][: grid[-2] // 2 + 1]
-        mirrored = S[np.ix_(*(-k % m for k, m in zip(others, grid[:-1], strict=True)))].conj()
-        S = np.concatenate([S[..., : len(others[-1]), :], mirrored[..., (grid[-1] - 1) // 2 : 0 : -1]], axis=-1)
-    return _fft.ifft(np.moveaxis(S, axis, 0).astype(np.complex128))
+    return _fft.ifft(np.moveaxis(whole_along(S, grid, axis, np.complex128), axis, 0))
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)

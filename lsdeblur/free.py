@@ -82,20 +82,28 @@ def band_lags(Q: Array, grid: Sequence[int], axis: int, width: int, workers: int
 
     Q (*half grid) is real and even, so its kernel along one axis is the conjugate of a transform of a real array.
     """
-    last, n = len(grid) - 1, grid[axis]
-    if axis == last and last > 0:  # the half spectrum moves to another axis, for this one is needed whole
-        others = [np.arange(m) for m in grid[:-1]]
-        others[-1] = others[-1][: grid[-2] // 2 + 1]
-        mirrored = Q[np.ix_(*(-k % m for k, m in zip(others, grid[:-1], strict=True)))]
-        rows = np.empty((*mirrored.shape[:-1], n))
-        rows[..., : n // 2 + 1] = Q[..., : len(others[-1]), :]
-        rows[..., n // 2 + 1 :] = mirrored[..., (n - 1) // 2 : 0 : -1]
-    else:
-        rows = Q.astype(np.float64)
-    lags = np.moveaxis(_fft.rfft(rows, axis, workers), axis, 0)
+    n = grid[axis]
+    lags = np.moveaxis(_fft.rfft(whole_along(Q, grid, axis, np.float64), axis, workers), axis, 0)
     if width > len(lags):  # lag -d of the periodic kernel, for the widest bands
         lags = np.concatenate([lags, np.conj(lags[(n - 1) // 2 : 0 : -1])])
     return np.conj(lags[:width]) / n
+
+
+def whole_along(S: Array, grid: Sequence[int], axis: int, dtype: npt.DTypeLike) -> Array:
+    """A Hermitian symbol, given on the half spectrum, on all frequencies of one axis.
+
+    If that is the last one, half of the frequencies of the axis before it are kept in its place.
+    """
+    last, n = len(grid) - 1, grid[axis]
+    if axis < last or last == 0:
+        return S.astype(dtype)
+    others = [np.arange(m) for m in grid[:-1]]
+    others[-1] = others[-1][: grid[-2] // 2 + 1]
+    mirrored = S[np.ix_(*(-k % m for k, m in zip(others, grid[:-1], strict=True)))][..., (n - 1) // 2 : 0 : -1]
+    rows = np.empty((*mirrored.shape[:-1], n), dtype)
+    rows[..., : n // 2 + 1] = S[..., : len(others[-1]), :]
+    rows[..., n // 2 + 1 :] = mirrored.conj() if np.iscomplexobj(S) else mirrored
+    return rows
 
 
 def toeplitz_factors(first: Array, workers: int | None = None) -> tuple[Array, Array]:

@@ -11,6 +11,7 @@ import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
+from itertools import chain
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -98,7 +99,6 @@ def restore_frames(
     ValueError
         No frames; frames of different shapes; fewer PSFs than frames; `neighbours` with more than one PSF.
     """
-    fixed: Any = psf
     if not isinstance(neighbours, (int, np.integer)) or neighbours < 0:
         raise ValueError(f"neighbours must be a whole number of at least 0, not {neighbours!r}")
     reach = int(neighbours)
@@ -112,10 +112,11 @@ def restore_frames(
     shell: dict[str, Any] = {"boundary": boundary, "channel_axis": channel_axis, "workers": workers}
     psfs = _psfs(psf, single)
     if reach and noise_std is None:
+        fixed: Any = psf
         noise_std = float(np.median([restore(g, fixed, **shell, **options).noise_std for g in first[:_LOOKED_AT]]))
     sigma = 0.0 if noise_std is None else check_positive(noise_std, "noise_std")
     lam = _common(first, reach, sigma, psf, single, shell, options) if lam is None else check_positive(lam, "lam")
-    everything = _chain(first, (as_float_array(frame, "frame") for frame in rest))
+    everything = chain(first, (as_float_array(frame, "frame") for frame in rest))
     made: tuple[Any, Plan | None] = (None, None)
     for i, g in enumerate(_averaged(everything, reach, sigma, channel_axis)):
         if g.shape != first[0].shape:
@@ -206,11 +207,6 @@ def _psfs(psf: Any, single: bool) -> Iterator[Any]:
         while True:
             yield psf
     yield from psf
-
-
-def _chain(first: list[Array], rest: Iterator[Array]) -> Iterator[Array]:
-    yield from first
-    yield from rest
 
 
 def _averaged(frames: Iterable[Array], reach: int, sigma: float, channel_axis: int | None) -> Iterator[Array]:

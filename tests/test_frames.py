@@ -81,6 +81,10 @@ def test_channels_and_dtypes() -> None:
     separate = restore(frames, own, channel_axis=-1, lam=LAM, **SETTLED).image
     np.testing.assert_allclose(separate[..., 0], both[..., 0], rtol=0, atol=1e-9)
     assert np.abs(separate[..., 1] - both[..., 1]).max() > 1e-3
+    for psfs in (PSFS, own, [PSFS[0], own[1]]):  # a result can be repeated from its fields
+        result = restore(frames, psfs, channel_axis=-1, lam=LAM)
+        again = restore(frames, result.psf, method=result.method, **result.options)
+        np.testing.assert_array_equal(again.image, result.image)
     assert restore([g.astype(np.float32) for g in frames], PSFS, channel_axis=-1, lam=LAM).image.dtype == np.float32
 
 
