@@ -21,6 +21,7 @@
 `direct`        inverse, Wiener and Tikhonov with their options
 `denoise`       denoising after least squares, by the noise that it leaves
 `frames`        several frames of one scene, restored together
+`blind`         the PSF from the image itself; a diagnosis of its blur
 `posterior`     the uncertainty of least squares, and samples of the scene
 `metrics`       PSNR, SSIM, NMSE, ISNR
 `video`         films, frame by frame
@@ -34,7 +35,7 @@ from typing import Any
 from lsdeblur._fft import fft_backend
 from lsdeblur._methods import METHODS, Problem, Solution
 from lsdeblur._restore import plan, posterior_samples, restore
-from lsdeblur._results import Restoration, Selection
+from lsdeblur._results import Diagnosis, PSFEstimate, Restoration, Selection
 from lsdeblur._version import __version__
 from lsdeblur.errors import (
     ConvergenceWarning,
@@ -46,6 +47,7 @@ from lsdeblur.errors import (
 )
 
 _MODULES = (
+    "blind",
     "boundary",
     "denoise",
     "direct",
@@ -69,10 +71,12 @@ _MODULES = (
 __all__ = [  # noqa: PLE0604
     "METHODS",
     "ConvergenceWarning",
+    "Diagnosis",
     "LambdaAtBoundaryWarning",
     "LsdeblurWarning",
     "MissingDependencyError",
     "PSFMismatchWarning",
+    "PSFEstimate",
     "ParameterChoiceError",
     "Plan",
     "Problem",
@@ -80,9 +84,12 @@ __all__ = [  # noqa: PLE0604
     "Selection",
     "Solution",
     "__version__",
+    "diagnose",
+    "estimate_psf",
     "fft_backend",
     "plan",
     "posterior_samples",
+    "refine_psf",
     "restore",
     *_MODULES,
 ]
@@ -91,6 +98,8 @@ __all__ = [  # noqa: PLE0604
 def __getattr__(name: str) -> Any:
     if name in _MODULES:
         return importlib.import_module(f"lsdeblur.{name}")
+    if name in ("diagnose", "estimate_psf", "refine_psf"):
+        return getattr(importlib.import_module("lsdeblur.blind"), name)
     if name == "Plan":
         return importlib.import_module("lsdeblur._stage").Plan
     raise AttributeError(f"module 'lsdeblur' has no attribute {name!r}")

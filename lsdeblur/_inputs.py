@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lsdeblur._methods import Problem
+from lsdeblur._methods import BLIND, Problem
 from lsdeblur._validate import (
     as_psf,
     channels_first,
@@ -29,7 +29,7 @@ __all__ = ["NO_PSF", "checked_psf", "checked_workers", "problem_of", "problems_o
 _CLIPPED = 0.05  # share of the pixels from which on clipped areas are probably large
 NO_PSF = (
     "psf is missing: method {!r} needs the blur; make one with lsdeblur.psf (gaussian, motion, disk, ...) "
-    "or measure one with psf.from_image"
+    "measure one with psf.from_image, or use method='blind', which estimates it"
 )
 
 
@@ -40,7 +40,7 @@ def problem_of(
 ) -> Problem:  # fmt: skip
     """The checked problem, channels first."""
     check_choice(boundary, BOUNDARIES, "boundary")
-    if psf is None:
+    if psf is None and method not in BLIND:
         raise ValueError(NO_PSF.format(method))
     hidden = None
     if mask is not None:
@@ -51,7 +51,7 @@ def problem_of(
     h: Any = psf
     if isinstance(psf, PSFGrid):
         _check_grid(psf, shape)
-    else:
+    elif psf is not None:
         h = checked_psf(psf, shape, None if channel_axis is None else len(g)).astype(g.dtype, copy=False)
     return Problem(g, h, boundary, check_spacing(spacing, len(shape)), checked_workers(workers), hidden)
 

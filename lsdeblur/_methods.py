@@ -17,7 +17,7 @@ import numpy.typing as npt
 from lsdeblur._results import Selection
 from lsdeblur._validate import check_choice
 
-__all__ = ["METHODS", "Method", "Problem", "Progress", "Solution", "check_options", "resolve"]
+__all__ = ["BLIND", "METHODS", "Method", "Problem", "Progress", "Solution", "check_options", "resolve"]
 
 #: name -> "module:callable", imported when it is chosen
 METHODS: dict[str, str] = {
@@ -32,6 +32,9 @@ METHODS: dict[str, str] = {
     "tv": "lsdeblur.iterative.total_variation:total_variation",
     "wavelet": "lsdeblur.iterative.wavelet:wavelet",
 }
+
+#: methods that find the PSF, or do without: for them `psf` may be missing, and `Problem.psf` is None then
+BLIND: frozenset[str] = frozenset({"blind", "nas-rif"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +54,7 @@ class Problem:
     ----------
     image : float32 or float64 array (channels, *spatial)
         The blurred image; one channel where the caller's image has no channel axis. Never modified.
-    psf : array (1 or channels, *psf_shape), or psf.PSFGrid
+    psf : array (1 or channels, *psf_shape), psf.PSFGrid, or None for blind methods
         The PSF in the image's dtype, its centre at ``s // 2`` of every spatial axis; or PSFs that vary over the frame.
     boundary : str
         What is assumed outside the frame.
@@ -103,6 +106,7 @@ class Solution:
     converged: bool = True
     n_iter: int = 1
     message: str = ""
+    psf: npt.NDArray[np.floating[Any]] | None = None  # the one it found, (*psf_shape); None: it used the problem's
 
 
 Method = Callable[..., Solution]

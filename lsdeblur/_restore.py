@@ -306,7 +306,7 @@ def _restoration(solution: Solution, psf: Any, name: str, options: dict[str, Any
         warnings.warn(f"{solution.message}; give a number if you know better", LambdaAtBoundaryWarning, stacklevel=3)
     return Restoration(
         image=solution.image,
-        psf=psf if isinstance(psf, PSFGrid) else np.array(psf),
+        psf=_used(psf, solution),
         method=name,
         lam=solution.lam,
         selection=solution.selection,
@@ -321,6 +321,13 @@ def _restoration(solution: Solution, psf: Any, name: str, options: dict[str, Any
         options=options,
         version=__version__,
     )
+
+
+def _used(psf: Any, solution: Solution) -> Any:
+    """The PSF that the method found, or else the caller's."""
+    if solution.psf is not None:
+        return solution.psf
+    return psf if psf is None or isinstance(psf, PSFGrid) else np.array(psf)
 
 
 def _by_tiles(

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from lsdeblur.errors import LsdeblurWarning
 
-__all__ = ["Restoration", "Selection"]
+__all__ = ["Diagnosis", "PSFEstimate", "Restoration", "Selection"]
 
 Array = npt.NDArray[Any]
 
@@ -173,6 +173,86 @@ class Restoration:
                 return cls(**{**record, "selection": _selection(record["selection"])})
         except (ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile) as error:
             raise ValueError(f"{os.fspath(path)!r} does not hold a Restoration written by save(): {error}") from error
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PSFEstimate:
+    """A PSF that was found in a blurred image, with the evidence for it.
+
+    ``np.asarray(estimate)`` gives the PSF, so an estimate can be passed wherever a PSF can.
+
+    Attributes
+    ----------
+    psf : float64 array
+        Non-negative, of sum 1, odd-sized, its centre at pixel ``s // 2`` of every axis.
+    method : str
+        The method's name.
+    confidence : float in 0..1
+        How far the method trusts it; each method says what it measures.
+    message : str
+        What was found, and what speaks against it, in a sentence.
+    converged : bool
+        Whether iterations reached their end and the result may be used. Of a refinement, False where nothing better
+        than the initial PSF was found and that is what `psf` holds.
+    n_iter : int
+        Iterations used.
+    parameters : mapping
+        Of a parametric estimate: "family" and the parameters of the model in `lsdeblur.psf`.
+    scores : mapping of str to float
+        The criterion of each candidate (family, size or run), lower is better.
+    history : tuple of mappings
+        One for each scale or iteration, in their order, ready to plot: "psf", "shape" of the image there, "objective".
+    """
+
+    psf: Array
+    method: str
+    confidence: float
+    message: str = ""
+    converged: bool = True
+    n_iter: int = 1
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    scores: Mapping[str, float] = field(default_factory=dict)
+    history: tuple[Mapping[str, Any], ...] = ()
+
+    def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> Array:
+        if copy is False and dtype is not None and np.dtype(dtype) != self.psf.dtype:
+            raise ValueError(f"the psf is {self.psf.dtype}: it cannot become {np.dtype(dtype)} without a copy")
+        return np.array(self.psf, dtype=dtype, copy=True) if copy else np.asarray(self.psf, dtype=dtype)
+
+    def __repr__(self) -> str:
+        pairs = self.parameters.items()
+        found = "".join(f", {n}={v:.4g}" if isinstance(v, float) else f", {n}={v!r}" for n, v in pairs)
+        end = "" if self.converged else ", not converged"
+        shape = "x".join(map(str, self.psf.shape))
+        return f"PSFEstimate({self.method!r}, {shape}{found}, confidence={self.confidence:.2f}{end})"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Diagnosis:
+    """What kind of blur an image has, and whether it can be taken back.
+
+    Attributes
+    ----------
+    kind : str
+        "sharp", "motion", "defocus", "mixed" or "not-recoverable".
+    recoverable : bool
+        Whether a restoration can be expected to help.
+    message : str
+        The finding and its reason, in a sentence.
+    snr_db : float
+        Signal-to-noise ratio of the image, in dB.
+    numbers : mapping of str to float
+        The measurements behind it.
+    """
+
+    kind: str
+    recoverable: bool
+    message: str
+    snr_db: float
+    numbers: Mapping[str, float] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        return f"Diagnosis({self.kind!r}: {self.message})"
 
 
 def _selection(record: dict[str, Any] | None) -> Selection | None:
