@@ -106,7 +106,7 @@ FAMILIES: dict[str, Family] = {
     ),
     "motion+defocus": Family(
         lambda length, angle, radius: (psf.motion(length, angle), psf.disk(radius)),
-        (1.0, -math.inf, 0.5),
+        (3.0, -math.inf, 1.5),
         (1.2 * MAX_LENGTH, math.inf, MAX_LENGTH / 2),
         lambda q: np.array([min(1.0, q[0] / 5), _turn(q[0]), 0.3]),
         lambda q: {"length": float(q[0]), "angle": float(q[1]) % 180, "radius": float(q[2])},

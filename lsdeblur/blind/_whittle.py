@@ -42,7 +42,9 @@ _LOW = 0.15  # radians per pixel
 _LOCAL = 24.0  # pixels over which contrast is evened out
 _FAINT = 0.03  # of the gradient's mean power: what is weaker is not brought up to the rest
 _CORRELATED = 16  # frequencies that count as one value: neighbours under the window, and what the model of S misses
+_SOFT = (0.1, 0.15)  # squared pixels: variance, and its spread, of the softness that sharp photographs have
 _SETTLED = 0.01  # of the value: no more is gained
+_FAR = 2  # iterations by least squares of the logarithm: from afar the ratio itself overshoots
 _HELD = 6  # iterations before the blur moves: from a scene that fits no blur it would run away
 
 
@@ -143,7 +145,8 @@ def _lags(window: Array) -> Array:
 def _scene(wy: Array, wx: Array) -> tuple[Array, list[tuple[float, float]]]:
     """Functions (n, p) whose sum is log S, with mean and standard deviation of each coefficient."""
     x, phi = np.log(np.hypot(wy, wx)) / 1.5, np.arctan2(wy, wx)
-    functions, priors = [np.ones_like(x), x, x * x], [(0.0, 30.0), (-1.0, 1.5), (-0.3, 0.2)]
+    functions = [np.ones_like(x), x, x * x, -(wy**2 + wx**2)]
+    priors = [(0.0, 30.0), (-1.0, 1.5), (-0.3, 0.2), _SOFT]
     for k, spread in ((1, 0.5), (2, 0.5), (3, 0.3), (4, 0.3)):
         for wave in (np.cos(2 * k * phi), np.sin(2 * k * phi)):
             functions.append(wave)
@@ -186,26 +189,29 @@ def fitted(
     Parameters
     ----------
     start : Fit, optional
-        Its scene and noise are the first.
+        Goes on from its scene and noise. Otherwise these are fitted first, for up to six iterations, to the blur `q`.
     max_iter : int
-        Iterations; in the first six the blur stays what it is.
+        Iterations.
     """
     low, high = family.bounds
     at = np.clip(np.array(q, dtype=np.float64), low, high)
     coefficients = spectrum.mean if start is None else start.coefficients
     fit, damping = Fit.of(spectrum, at, coefficients, spectrum.blurred(family.psfs(*at))), 1e-2
-    moving = False
+    moving = bool(at.size) and start is not None
     for iteration in range(max_iter):
+        far = start is None and iteration < _FAR
         moving = moving or (bool(at.size) and iteration >= _HELD)
         units = family.units(fit.q) if moving else np.zeros(0)
         X = np.column_stack([spectrum.basis * fit.share[:, np.newaxis], 1 - fit.share])
         X = np.column_stack([X, *(fit.share / fit.K * d for d in _derivatives(spectrum, family, fit.q, units))])
-        better, damping = _improved(spectrum, family, fit, X, units, damping)
-        settled = better is None or fit.value - better.value < _SETTLED
+        ratio = spectrum.power / fit.M
+        better, damping = _improved(spectrum, family, fit, X, np.log(ratio) if far else ratio - 1, units, damping)
+        settled = not far and (better is None or fit.value - better.value < _SETTLED)
         fit = better or fit
         if settled and (moving or not at.size):
             break
-        moving = moving or settled
+        if far or (settled and not moving):
+            damping, moving = 1e-3, settled
     return fit
 
 
@@ -221,12 +227,12 @@ def _derivatives(spectrum: Spectrum, family: Family, q: Array, units: Array) -> 
 
 
 def _improved(
-    spectrum: Spectrum, family: Family, fit: Fit, X: Array, units: Array, damping: float
+    spectrum: Spectrum, family: Family, fit: Fit, X: Array, left: Array, units: Array, damping: float
 ) -> tuple[Fit | None, float]:
-    """A step that lowers the value, with as much damping as that needs, or None; X (n, ...) are d log M."""
+    """A step that lowers the value, with as much damping as that needs, or None; X (n, ...) are d log M, left (n,) the ratio of I to M less 1."""
     n = fit.coefficients.size
     weighted = X * spectrum.weights[:, np.newaxis]
-    F, slope = X.T @ weighted, weighted.T @ (spectrum.power / fit.M - 1)
+    F, slope = X.T @ weighted, weighted.T @ left
     F[np.arange(n), np.arange(n)] += spectrum.precision
     slope[:n] -= spectrum.precision * (fit.coefficients - spectrum.mean)
     diagonal = np.diag(np.diag(F) + 1e-6)

@@ -16,9 +16,10 @@ from lsdeblur.blind._families import FAMILIES, MAX_LENGTH, Family
 from lsdeblur.blind._ripples import Ripples
 from lsdeblur.blind._whittle import Fit, Spectrum, fitted
 
-__all__ = ["parametric"]
+__all__ = ["SMALLEST", "parametric"]
 
-_SMALLEST = 32  # pixels to a side
+#: pixels to a side, below which there is too little to see
+SMALLEST = 32
 _KEPT = 3  # of the first values, refined
 _DIRECTIONS = (0.0, 45.0, 90.0, 135.0)
 
@@ -31,8 +32,8 @@ def parametric(
 ) -> PSFEstimate:
     """Find the family of a blur and its parameters from one image.
 
-    For every family the spectrum of the image's gradient is compared with ``S |H|^2 + N L`` (`lsdeblur.blind._whittle`):
-    the smooth spectrum S of the scene, the noise N and the parameters of the PSF are the likeliest ones together. A
+    For every family the spectrum of the image's gradient is compared with ``S |H|^2 + N L``
+    (`lsdeblur.blind._whittle`): the smooth spectrum S of the scene, the noise N and the parameters of the PSF are the likeliest ones together. A
     blur is known from its zeros, and from a fall of the spectrum that is steeper than a scene's. Only differences and
     windows within the frame are used: nothing is assumed beyond it.
 
@@ -83,10 +84,10 @@ def parametric(
     names = [check_choice(name, FAMILIES, "families") for name in families if name != "delta"]
     if not names:
         raise ValueError(f"families is empty: name some of {', '.join(FAMILIES)}")
-    if min(image.shape) < _SMALLEST:
+    if min(image.shape) < SMALLEST:
         raise ValueError(
-            f"image is {image.shape[0]} x {image.shape[1]} pixels: the spectrum of fewer than {_SMALLEST} to a side does "
-            "not show a blur; give a larger part, or method='gradient-prior'"
+            f"image is {image.shape[0]} x {image.shape[1]} pixels: the spectrum of fewer than {SMALLEST} to a side "
+            "does not show a blur; give a larger part, or method='gradient-prior'"
         )
     problem = Problem(image[np.newaxis], None, "free", (1.0, 1.0), callback=callback)
     spectrum = Spectrum.of(image)
@@ -94,23 +95,21 @@ def parametric(
     ripples = Ripples.of(spectrum, fits["delta"])
     converged = True
     for i, name in enumerate(sorted(set(names), key=list(FAMILIES).index)):
-        fits[name] = _best(spectrum, FAMILIES[name], _starts(name, spectrum, ripples, fits), fits["delta"])
+        fits[name] = _best(spectrum, FAMILIES[name], _starts(name, spectrum, ripples, fits))
         if not problem.goes_on(i + 1, len(names), min(fit.value for fit in fits.values())):
             converged = len(fits) == len(set(names)) + 1
             break
     return _chosen(fits, spectrum, converged)
 
 
-def _best(spectrum: Spectrum, family: Family, starts: Sequence[Sequence[float]], sharp: Fit) -> Fit:
+def _best(spectrum: Spectrum, family: Family, starts: Sequence[Sequence[float]]) -> Fit:
     """The best of several fits: each start with its PSF held, then the most promising ones with all parameters."""
-    held = [fitted(spectrum, family, q, sharp, max_iter=4) for q in starts]
+    held = [fitted(spectrum, family, q, max_iter=5) for q in starts]
     held.sort(key=lambda fit: fit.value)
     return min((fitted(spectrum, family, fit.q, fit) for fit in held[:_KEPT]), key=lambda fit: fit.value)
 
 
-def _starts(
-    name: str, spectrum: Spectrum, ripples: Ripples, fits: dict[str, Fit]
-) -> Sequence[Sequence[float]]:
+def _starts(name: str, spectrum: Spectrum, ripples: Ripples, fits: dict[str, Fit]) -> Sequence[Sequence[float]]:
     """First values of a family's parameters; those of several parameters go on from the simpler families."""
     longest = min(MAX_LENGTH, min(spectrum.grid) / 4)
     if name == "motion":
