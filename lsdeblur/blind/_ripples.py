@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -83,7 +84,7 @@ class Ripples:
         peaks = np.flatnonzero((found >= around[:-2]) & (found >= around[2:]))
         return [(float(radii[i]),) for i in sorted(peaks, key=lambda i: -found[i])[:number]]
 
-    def _explained(self, K: Array, fall: Array) -> npt.NDArray[np.float64]:
+    def _explained(self, K: npt.NDArray[Any], fall: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
         """Squares that blurs (columns) explain, with coefficients >= 0 for the ripples and the `fall` of K (n, m)."""
         ripple, smooth = (self._left(part) for part in (K / fall, fall))
         a, b, c = (np.einsum("ij,ij->j", *pair) + 1e-6 for pair in ((ripple,) * 2, (smooth,) * 2, (ripple, smooth)))
@@ -93,7 +94,7 @@ class Ripples:
         alone = np.where(p > 0, p * p / a, 0.0)
         return np.where(v <= 0, alone, np.where(u > 0, u * p + v * q, 0.0))
 
-    def _left(self, K: Array) -> Array:
+    def _left(self, K: npt.NDArray[Any]) -> Array:
         """What a blur of power K would leave of the log spectrum beyond what the scene and the noise can imitate."""
         t = np.log(self.share * (K - 1) + 1 + np.float32(_LEAST))
         t *= self.weights

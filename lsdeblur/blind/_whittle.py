@@ -182,7 +182,7 @@ class Fit:
 
 
 def fitted(
-    spectrum: Spectrum, family: Family, q: Sequence[float] = (), start: Fit | None = None, max_iter: int = 30
+    spectrum: Spectrum, family: Family, q: npt.ArrayLike = (), start: Fit | None = None, max_iter: int = 30
 ) -> Fit:
     """The likeliest scene, noise and parameters near `q`, by damped Fisher scoring (Levenberg-Marquardt).
 
@@ -229,14 +229,17 @@ def _derivatives(spectrum: Spectrum, family: Family, q: Array, units: Array) -> 
 def _improved(
     spectrum: Spectrum, family: Family, fit: Fit, X: Array, left: Array, units: Array, damping: float
 ) -> tuple[Fit | None, float]:
-    """A step that lowers the value, with as much damping as that needs, or None; X (n, ...) are d log M, left (n,) the ratio of I to M less 1."""
+    """A step that lowers the value, with as much damping as that needs, or None.
+
+    X (n, p + 1 + parameters) : d log M; left (n,) : the ratio of I to M less 1, or its logarithm.
+    """
     n = fit.coefficients.size
     weighted = X * spectrum.weights[:, np.newaxis]
     F, slope = X.T @ weighted, weighted.T @ left
     F[np.arange(n), np.arange(n)] += spectrum.precision
     slope[:n] -= spectrum.precision * (fit.coefficients - spectrum.mean)
     diagonal = np.diag(np.diag(F) + 1e-6)
-    for _ in range(8):
+    for _ in range(6):
         step = np.linalg.solve(F + damping * diagonal, slope)
         q, K = fit.q, fit.K
         if units.size:

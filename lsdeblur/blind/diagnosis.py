@@ -78,8 +78,8 @@ def _unfit(image: Array, numbers: dict[str, float]) -> str:
         )
     if numbers["levels"] < _FEW_LEVELS:
         return (
-            f"{numbers['levels']:.0f} grey values: too dark, too flat or made of two tones; expose longer, or use the raw "
-            "data"
+            f"{numbers['levels']:.0f} grey values: too dark, too flat or made of two tones; expose longer, or use "
+            "the raw data"
         )
     if numbers["clipped"] > _CLIPPED:
         return (

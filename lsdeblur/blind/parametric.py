@@ -33,9 +33,9 @@ def parametric(
     """Find the family of a blur and its parameters from one image.
 
     For every family the spectrum of the image's gradient is compared with ``S |H|^2 + N L``
-    (`lsdeblur.blind._whittle`): the smooth spectrum S of the scene, the noise N and the parameters of the PSF are the likeliest ones together. A
-    blur is known from its zeros, and from a fall of the spectrum that is steeper than a scene's. Only differences and
-    windows within the frame are used: nothing is assumed beyond it.
+    (`lsdeblur.blind._whittle`): the smooth spectrum S of the scene, the noise N and the parameters of the PSF are the
+    likeliest ones together. A blur is known from its zeros, and from a fall of the spectrum that is steeper than a
+    scene's. Only differences and windows within the frame are used: nothing is assumed beyond it.
 
     The family with the lowest score is chosen, ``score = V + k / 2 log n``: V is minus the log of the greatest
     posterior density less that without blur, k the number of the family's parameters and n that of independent values
@@ -104,9 +104,14 @@ def parametric(
 
 def _best(spectrum: Spectrum, family: Family, starts: Sequence[Sequence[float]]) -> Fit:
     """The best of several fits: each start with its PSF held, then the most promising ones with all parameters."""
-    held = [fitted(spectrum, family, q, max_iter=5) for q in starts]
-    held.sort(key=lambda fit: fit.value)
-    return min((fitted(spectrum, family, fit.q, fit) for fit in held[:_KEPT]), key=lambda fit: fit.value)
+    held = sorted((fitted(spectrum, family, q, max_iter=5) for q in starts), key=_value)
+    moved = [fitted(spectrum, family, fit.q, fit, max_iter=8) for fit in held[:_KEPT]]
+    best = min(moved, key=_value)
+    return fitted(spectrum, family, best.q, best)
+
+
+def _value(fit: Fit) -> float:
+    return fit.value
 
 
 def _starts(name: str, spectrum: Spectrum, ripples: Ripples, fits: dict[str, Fit]) -> Sequence[Sequence[float]]:
