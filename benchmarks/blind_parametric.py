@@ -4,12 +4,12 @@
     python benchmarks/blind_parametric.py --diagnose [--tuned]
     python benchmarks/blind_parametric.py --clock PICTURE.png
 
-Pictures of scikit-image, blurred by a random member of each family, cropped to the valid part, with white noise of 0.001
-to 0.01 (log-uniform). The constants of the method were chosen on the scenes that `--tuned` takes; without it, the others
-are measured. A parameter is right when a length is within 1 pixel and an angle within 2 degrees (or the PSF is the same
-one: short motions close to an axis do not leave their row), a radius, a width or an exponent within 5 %. Without a family
-in doubt: the parameters are those of the fit of the true family, whichever was chosen. `--clock` estimates the motion in
-scikit-image's photograph of a clock, and writes it beside its restorations.
+Pictures of scikit-image, blurred by a random member of each family, cropped to the valid part, with white noise of
+0.001 to 0.01 (log-uniform). The constants of the method were chosen on the scenes that `--tuned` takes; without it, the
+others are measured. Parameters are right when a length is within 1 pixel and an angle within 2 degrees (or the PSF is
+the same one: short motions close to an axis do not leave their row), of ellipses within 5 degrees, and a radius, a
+width or an exponent within 5 %; where another family was chosen, those of the fit of the true one count. `--clock`
+estimates the motion in scikit-image's photograph of a clock, and writes it beside its restorations.
 """
 
 from __future__ import annotations
@@ -101,17 +101,20 @@ def accuracy(scenes: tuple[str, ...], families: list[str], cases: int, seed: int
     rng = np.random.default_rng(seed)
     confusion: dict[str, Counter[str]] = defaultdict(Counter)
     exact: dict[str, list[bool]] = defaultdict(list)
-    seconds, wrong = [], []
+    seconds = []
+    print("wrong:")
     for i in range(cases * len(families)):
         family, name = families[i % len(families)], scenes[rng.integers(len(scenes))]
         true, noise_std = DRAWN[family](rng), float(np.exp(rng.uniform(*np.log(NOISE))))
         g = blurred(name, MADE[family](**true), noise_std, i)
-        begin = time.perf_counter()
+        begin = time.process_time()
         found = blind.estimate_psf(g, method="parametric")
-        seconds.append(time.perf_counter() - begin)
+        seconds.append(time.process_time() - begin)
         chosen = found.parameters["family"]
         confusion[family][chosen] += 1
-        alone = found if chosen == family else blind.estimate_psf(g, method="parametric", families=[family, "gaussian"])
+        alone = found
+        if family not in (chosen, "delta"):
+            alone = blind.estimate_psf(g, method="parametric", families=[family])
         exact[family].append(right(family, dict(alone.parameters), true))
         if chosen != family or not exact[family][-1]:
             text = ", ".join(f"{k} {np.round(v, 2)}" for k, v in true.items())
@@ -124,7 +127,7 @@ def accuracy(scenes: tuple[str, ...], families: list[str], cases: int, seed: int
         share, good = confusion[family][family] / cases, np.mean(exact[family])
         chosen = ", ".join(f"{other} {n}" for other, n in confusion[family].most_common())
         print(f"{family:22}{100 * share:7.0f}%{100 * good:11.0f}%   {chosen}")
-    print(f"{np.median(seconds):.2f} s an image at the median, {max(seconds):.2f} s at the most")
+    print(f"{np.median(seconds):.2f} s of a processor an image at the median, {max(seconds):.2f} s at the most")
 
 
 def diagnoses(scenes: tuple[str, ...]) -> None:
@@ -145,13 +148,13 @@ def diagnoses(scenes: tuple[str, ...]) -> None:
             for noise_std in (0.001, 0.005, 0.02):
                 for h in psfs:
                     g = blurred(name, h, noise_std, sum(kinds.values()))
-                    begin = time.perf_counter()
+                    begin = time.process_time()
                     kinds[blind.diagnose(g).kind] += 1
-                    seconds.append(time.perf_counter() - begin)
+                    seconds.append(time.process_time() - begin)
         print(f"{blur:16}{', '.join(f'{kind} {n}' for kind, n in kinds.most_common())}", flush=True)
     drowned = Counter(blind.diagnose(blurred(name, psf.disk(3), 0.5, 0)).kind for name in scenes)
     print(f"{'noise of 0.5':16}{', '.join(f'{kind} {n}' for kind, n in drowned.most_common())}")
-    print(f"{np.median(seconds):.2f} s an image at the median, {max(seconds):.2f} s at the most")
+    print(f"{np.median(seconds):.2f} s of a processor an image at the median, {max(seconds):.2f} s at the most")
 
 
 def clock(path: Path) -> None:
