@@ -118,10 +118,9 @@ def accuracy(scenes: tuple[str, ...], families: list[str], cases: int, seed: int
         exact[family].append(right(family, dict(alone.parameters), true))
         if chosen != family or not exact[family][-1]:
             text = ", ".join(f"{k} {np.round(v, 2)}" for k, v in true.items())
-            wrong.append(
-                f"  {name}, noise {noise_std:.4f}, {family}: {text} -> {found.message} ({found.confidence:.2f})"
+            print(
+                f"  {name}, {noise_std:.4f}, {family}: {text} -> {found.message} ({found.confidence:.2f})", flush=True
             )
-    print("\n".join(["", "wrong:", *wrong, ""]))
     print(f"{'family':22}{'right':>8}{'parameters':>12}   chosen")
     for family in families:
         share, good = confusion[family][family] / cases, np.mean(exact[family])

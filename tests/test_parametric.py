@@ -29,7 +29,7 @@ def estimate(image: Any, **options: Any) -> PSFEstimate:
 
 
 def test_what_a_window_makes_of_a_blurs_power() -> None:
-    """``E |FFT(w (h * n))|^2`` for white noise n, from all pairs of pixels: also at zeros of the blur, which fill up."""
+    """``E |FFT(w (h * n))|^2`` for white noise n, from all pairs of pixels: the blur's zeros fill up."""
     grid, h = (12, 15), reference.psf((3, 4))
     spectrum = Spectrum.of(np.random.default_rng(0).random((grid[0] + 1, grid[1] + 1)))
     assert spectrum.grid == grid

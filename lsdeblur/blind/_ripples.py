@@ -23,7 +23,7 @@ __all__ = ["Ripples"]
 
 Array = npt.NDArray[np.float32]
 
-_SAMPLES = 4000  # frequencies looked at
+_SAMPLES = 3000  # frequencies looked at
 _GROWTH = 1.06  # from one length or radius to the next
 _ANGLES = np.arange(0.0, 180.0, 2.0)
 _LEAST = 1e-3  # of the observed power: no zero is deeper

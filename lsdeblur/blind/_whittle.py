@@ -37,7 +37,7 @@ Array = npt.NDArray[Any]
 
 _TILE = 256  # pixels to a side: the zeros of a motion by 64 pixels are 4 frequencies apart, twice the window's lobe
 _TILES = 64  # at the most, spread over the image
-_SAMPLES = 12000  # frequencies looked at
+_SAMPLES = 8000  # frequencies looked at
 _LOW = 0.15  # radians per pixel
 _LOCAL = 24.0  # pixels over which contrast is evened out
 _FAINT = 0.03  # of the gradient's mean power: what is weaker is not brought up to the rest
@@ -203,7 +203,7 @@ def fitted(
         moving = moving or (bool(at.size) and iteration >= _HELD)
         units = family.units(fit.q) if moving else np.zeros(0)
         X = np.column_stack([spectrum.basis * fit.share[:, np.newaxis], 1 - fit.share])
-        X = np.column_stack([X, *(fit.share / fit.K * d for d in _derivatives(spectrum, family, fit.q, units))])
+        X = np.column_stack([X, *(fit.share / fit.K * d for d in _derivatives(spectrum, family, fit, units))])
         ratio = spectrum.power / fit.M
         better, damping = _improved(spectrum, family, fit, X, np.log(ratio) if far else ratio - 1, units, damping)
         settled = not far and (better is None or fit.value - better.value < _SETTLED)
@@ -215,14 +215,14 @@ def fitted(
     return fit
 
 
-def _derivatives(spectrum: Spectrum, family: Family, q: Array, units: Array) -> list[Array]:
-    """Of K by each of q, from differences over a tenth of its unit."""
+def _derivatives(spectrum: Spectrum, family: Family, fit: Fit, units: Array) -> list[Array]:
+    """Of K by each of q, from differences over a fiftieth of its unit; away from an upper bound."""
     columns = []
     for j, unit in enumerate(units):
-        ends = np.stack([q, q])
-        ends[:, j] = np.clip(q[j] + unit * np.array([-0.05, 0.05]), *(b[j] for b in family.bounds))
-        low, high = (spectrum.blurred(family.psfs(*end)) for end in ends)
-        columns.append((high - low) / (ends[1, j] - ends[0, j]))
+        step = unit / 50 if fit.q[j] + unit / 50 < family.highest[j] else -unit / 50
+        q = fit.q.copy()
+        q[j] += step
+        columns.append((spectrum.blurred(family.psfs(*q)) - fit.K) / step)
     return columns
 
 
