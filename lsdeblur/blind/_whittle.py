@@ -2,17 +2,18 @@
 
 The gradient of the image ``h * f + n`` has at frequency w the expected power ``M = S K + N L``: S is that of the
 scene's gradient, ``K = |H|^2``, N the noise's variance and ``L = 4 - 2 cos w_0 - 2 cos w_1``. In photographs S is near
-a power of ``|w|`` (Field 1987, doi:10.1364/JOSAA.4.002379, fig. 8), but each has directions of its own. So
+a power of ``|w|`` (Field 1987, doi:10.1364/JOSAA.4.002379), but each has directions of its own. So
 
     log S = c_0 + c_1 x + c_2 x^2 - c_3 |w|^2 + sum_k (a_k + b_k x) cos 2k phi + (a'_k + b'_k x) sin 2k phi,
 
 ``x = log |w| / 1.5``, with k up to 4 (b up to 2) and normal priors on the coefficients; c_3 is the softness that sharp
-photographs have, too. That is freedom for a scene's oriented edges, and too little for the zeros that a blur leaves. The periodogram I is compared with M by ``sum log M + I / M``, minus the
-log-likelihood of Whittle (1953), doi:10.1007/BF02590998.
+photographs have, too. That is freedom for a scene's oriented edges, and too little for the zeros that a blur leaves.
+The periodogram I is compared with M by ``sum log M + I / M``, minus the log-likelihood of Whittle (1953),
+doi:10.1007/BF02590998.
 
 What was tried and is worse: the evidence and GCV of a restoration, whose penalty stands for a spectrum that no scene
 has (they find motions, but Gaussians 0.6 to 1.6 times as wide as they are); the periodogram without evening out the
-contrast (a single strong edge rules it, and its scatter doubles); frequencies below 0.15 (Gaussians come out 2 %
+contrast (a single strong edge rules it, and its scatter is up to 1.8 times as large); frequencies below 0.15 (Gaussians come out 2 %
 narrower); a prior that fixes the exponent (Gaussians on scenes with another one are 14 % off); no softness of the
 scene's own (a page of text is then a Gaussian blur of 0.8 pixels, and its motions have defocus besides).
 """
