@@ -27,6 +27,7 @@ _RIDGE = 1e-3  # of the edges' energy, beside the PSF's normal equations
 _FAINT = 0.02  # of the PSF's maximum: below this its values are noise
 _FAINTER = 0.01  # when the PSF is nearly right
 _APART = 0.1  # of the largest connected part: what is smaller and lies apart is noise
+_DENSE = 19  # pixels to a side, up to which the PSF's normal equations are quicker as a matrix
 _DESCENT = 60  # steps of the PSF's quadratic programme, on its own small grid
 _MASKED = 15  # and of the one over observed pixels, on the image's
 _SPLITTINGS = 12
@@ -123,14 +124,19 @@ def _psf_step(edges: Array, target: Array, h: Array) -> Array:
     own = _fft.irfftn((E.real**2 + E.imag**2).sum(axis=0).astype(E.dtype), grid, 1)
     cross = _fft.irfftn((E.conj() * T).sum(axis=0), grid, 1)
     b = cross[_around(grid, s // 2)].astype(np.float64)
-    A = _toeplitz(own, s)
+    spectrum = _toeplitz(own, s)
     ridge = _RIDGE * float(own[0, 0])
-    curvature = float(np.abs(A).max()) + ridge
+    curvature = float(np.abs(spectrum).max()) + ridge
+    if s <= _DENSE:
+        i, j = np.divmod(np.arange(s * s), s)
+        A = own[i[:, np.newaxis] - i, j[:, np.newaxis] - j].astype(np.float64)
 
     def slope(k: Array) -> Array:
+        if s <= _DENSE:
+            return (A @ k.ravel()).reshape(s, s) + ridge * k - b
         padded = np.zeros((2 * s, 2 * s))
         padded[:s, :s] = k
-        return _fft.irfftn(A * _fft.rfftn(padded, 2, 1), padded.shape, 1)[:s, :s] + ridge * k - b
+        return _fft.irfftn(spectrum * _fft.rfftn(padded, 2, 1), padded.shape, 1)[:s, :s] + ridge * k - b
 
     found = _descended(h, slope, curvature, _DESCENT)
     return found if found.any() else h

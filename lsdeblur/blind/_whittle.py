@@ -34,7 +34,7 @@ from lsdeblur.blind._families import Family
 from lsdeblur.noise import hann
 from lsdeblur.spectrum import frequencies, hermitian_weights, transfer_function
 
-__all__ = ["Fit", "Spectrum", "fitted"]
+__all__ = ["Fit", "Spectrum", "fitted", "unlikeliness"]
 
 Array = npt.NDArray[Any]
 
@@ -216,6 +216,12 @@ def fitted(
         if far or (settled and not moving):
             damping, moving = 1e-3, settled
     return fit
+
+
+def unlikeliness(spectrum: Spectrum, h: Array) -> float:
+    """Minus the logarithm of the greatest posterior density for a given PSF, per independent value of the spectrum."""
+    given = Family(lambda: (h,), (), (), lambda q: np.zeros(0), lambda q: {})
+    return fitted(spectrum, given).value / float(spectrum.weights.sum())
 
 
 def _derivatives(spectrum: Spectrum, family: Family, fit: Fit, units: Array) -> list[Array]:
