@@ -51,7 +51,7 @@ class Ripples:
         few = np.random.default_rng(1).choice(n, min(n, _SAMPLES), replace=False)
         weights = np.sqrt(spectrum.weights[few] / spectrum.weights.max())[:, np.newaxis].astype(np.float32)
         share = sharp.share[few, np.newaxis].astype(np.float32)
-        X = np.hstack([spectrum.basis[few].astype(np.float32) * share, 1 - share]) * weights
+        X = np.hstack([spectrum.basis[few] * share, spectrum.tint[few] * (1 - share)]).astype(np.float32) * weights
         known = np.linalg.qr(X)[0]
         left = np.log(spectrum.power[few] / sharp.M[few]).astype(np.float32)
         left *= weights[:, 0]
