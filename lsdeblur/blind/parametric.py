@@ -103,10 +103,13 @@ def parametric(
 
 
 def _best(spectrum: Spectrum, family: Family, starts: Sequence[Sequence[float]]) -> Fit:
-    """The best of several fits: each start with its PSF held, then the most promising ones with all parameters."""
-    held = sorted((fitted(spectrum, family, q, max_iter=5) for q in starts), key=_value)
-    moved = [fitted(spectrum, family, fit.q, fit, max_iter=8) for fit in held[:_KEPT]]
-    best = min(moved, key=_value)
+    """The best of several fits: each start with its PSF held, then the first and the most likely ones set free.
+
+    The first is what the ripples show most clearly; a few iterations may not yet make it the most likely one.
+    """
+    first, *others = [fitted(spectrum, family, q, max_iter=6) for q in starts]
+    kept = [first, *sorted(others, key=_value)[: _KEPT - 1]]
+    best = min((fitted(spectrum, family, fit.q, fit, max_iter=8) for fit in kept), key=_value)
     return fitted(spectrum, family, best.q, best)
 
 
@@ -122,7 +125,7 @@ def _starts(name: str, spectrum: Spectrum, ripples: Ripples, fits: dict[str, Fit
     if name == "defocus":
         return [*ripples.disks(longest / 2, 4), (0.8,)]
     if name == "gaussian":
-        return [(0.4,), (0.8,), (1.6,), (3.2,)]
+        return [(1.6,), (0.4,), (0.8,), (3.2,)]
     width = float(fits["gaussian"].q[0]) if "gaussian" in fits else 1.5
     if name == "elliptical-gaussian":
         return [(0.7 * width, 1.4 * width, angle) for angle in _DIRECTIONS]
