@@ -121,7 +121,8 @@ def _starts(name: str, spectrum: Spectrum, ripples: Ripples, fits: dict[str, Fit
     """First values of a family's parameters; those of several parameters go on from the simpler families."""
     longest = min(MAX_LENGTH, min(spectrum.grid) / 4)
     if name == "motion":
-        return ripples.motions(longest, 8)
+        lines = ripples.motions(longest, 8)
+        return [*lines, *(side for line in lines[:3] for side in _beside_axis(*line))]
     if name == "defocus":
         return [*ripples.disks(longest / 2, 4), (0.8,)]
     if name == "gaussian":
@@ -132,6 +133,14 @@ def _starts(name: str, spectrum: Spectrum, ripples: Ripples, fits: dict[str, Fit
     if name == "moffat":
         return [(1.5 * width, 2.0), (2.2 * width, 4.0)]
     return [*_both(ripples.motions(longest, 2), spectrum, fits, longest)]
+
+
+def _beside_axis(length: float, angle: float) -> Iterator[tuple[float, float]]:
+    """The same motion on both sides of an axis so close that it keeps to one row: no derivative shows the angle there."""
+    axis, turn = 90.0 * round(angle / 90), math.degrees(1.3 / length)  # half a pixel at the ends, and a little more
+    if abs(angle - axis) < turn:
+        yield length, axis - turn
+        yield length, axis + turn
 
 
 def _both(
