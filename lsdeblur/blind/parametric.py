@@ -99,6 +99,8 @@ def parametric(
         if not problem.goes_on(i + 1, len(names), min(fit.value for fit in fits.values())):
             converged = len(fits) == len(set(names)) + 1
             break
+    sharp = FAMILIES["delta"]  # no worse than a blur of no width: there may be two scenes that explain the noise
+    fits["delta"] = min(fits["delta"], *(fitted(spectrum, sharp, (), fit) for fit in fits.values()), key=_value)
     return _chosen(fits, spectrum, converged)
 
 
@@ -136,7 +138,7 @@ def _starts(name: str, spectrum: Spectrum, ripples: Ripples, fits: dict[str, Fit
 
 
 def _beside_axis(length: float, angle: float) -> Iterator[tuple[float, float]]:
-    """The same motion on both sides of an axis so close that it keeps to one row: no derivative shows the angle there."""
+    """The same motion on both sides of an axis it does not leave by a pixel: no derivative shows the angle there."""
     axis, turn = 90.0 * round(angle / 90), math.degrees(1.3 / length)  # half a pixel at the ends, and a little more
     if abs(angle - axis) < turn:
         yield length, axis - turn
