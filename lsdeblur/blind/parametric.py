@@ -96,11 +96,14 @@ def parametric(
     converged = True
     for i, name in enumerate(sorted(set(names), key=list(FAMILIES).index)):
         fits[name] = _best(spectrum, FAMILIES[name], _starts(name, spectrum, ripples, fits))
+        if name == "motion":
+            sides = [fitted(spectrum, FAMILIES[name], q, fits[name]) for q in _beside_axis(*fits[name].q)]
+            fits[name] = min([fits[name], *sides], key=_value)
         if not problem.goes_on(i + 1, len(names), min(fit.value for fit in fits.values())):
             converged = len(fits) == len(set(names)) + 1
             break
     sharp = FAMILIES["delta"]  # no worse than a blur of no width: there may be two scenes that explain the noise
-    fits["delta"] = min(fits["delta"], *(fitted(spectrum, sharp, (), fit) for fit in fits.values()), key=_value)
+    fits["delta"] = min([fits["delta"], *(fitted(spectrum, sharp, (), fit) for fit in fits.values())], key=_value)
     return _chosen(fits, spectrum, converged)
 
 
@@ -123,8 +126,7 @@ def _starts(name: str, spectrum: Spectrum, ripples: Ripples, fits: dict[str, Fit
     """First values of a family's parameters; those of several parameters go on from the simpler families."""
     longest = min(MAX_LENGTH, min(spectrum.grid) / 4)
     if name == "motion":
-        lines = ripples.motions(longest, 8)
-        return [*lines, *(side for line in lines[:3] for side in _beside_axis(*line))]
+        return ripples.motions(longest, 8)
     if name == "defocus":
         return [*ripples.disks(longest / 2, 4), (0.8,)]
     if name == "gaussian":
