@@ -70,8 +70,10 @@ def parametric(
     other scenes than the constants were chosen on, 25 cases each (benchmarks/blind_parametric.py): the family was right
     for all motions, disks and Gaussians; length and angle were right to 1 pixel and 2 degrees in 96 %, radii to 5 % in
     all, widths to 5 % in 52 % (to some 10 % in most, 20 % on bricks): a scene's own fall looks much like a Gaussian's.
-    Of sharp scenes, a third were taken for Gaussians of 0.7 pixels or less; Moffats always for Gaussians. PSFs that are equal cannot be told apart: a motion by 6 pixels at 4 degrees does not leave its
-    row. Some 2 seconds and 20 images' memory for 512 x 512 pixels.
+    Of sharp scenes, a third were taken for Gaussians of 0.7 pixels or less; Moffats always for Gaussians.
+
+    PSFs that are equal cannot be told apart: a motion by 6 pixels at 4 degrees does not leave its row. Some 1.4 seconds
+    of a processor at 512 x 512 pixels.
 
     Examples
     --------
