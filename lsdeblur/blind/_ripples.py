@@ -51,7 +51,7 @@ class Ripples:
         few = np.random.default_rng(1).choice(n, min(n, _SAMPLES), replace=False)
         weights = np.sqrt(spectrum.weights[few] / spectrum.weights.max())[:, np.newaxis].astype(np.float32)
         share = sharp.share[few, np.newaxis].astype(np.float32)
-        X = np.hstack([spectrum.basis[few].astype(np.float32) * share, 1 - share]) * weights
+        X = np.hstack([spectrum.basis[few] * share, spectrum.tint[few] * (1 - share)]).astype(np.float32) * weights
         known = np.linalg.qr(X)[0]
         left = np.log(spectrum.power[few] / sharp.M[few]).astype(np.float32)
         left *= weights[:, 0]
@@ -69,7 +69,7 @@ class Ripples:
             row[:] = self._explained(np.sinc(x / np.float32(math.pi)) ** 2, 1 / (1 + 2 * x * x))
         around = np.pad(np.pad(found, [(1, 1), (0, 0)], mode="wrap"), [(0, 0), (1, 1)], constant_values=-1)
         near = [around[i : i + found.shape[0], j : j + found.shape[1]] for i in range(3) for j in range(3)]
-        peaks = np.argwhere((found == np.max(near, axis=0)) & (found > 0))
+        peaks = np.argwhere(found == np.max(near, axis=0))
         best = sorted(peaks.tolist(), key=lambda peak: -found[tuple(peak)])[:number]
         return [(float(lengths[j]), float(_ANGLES[i])) for i, j in best]
 

@@ -1,10 +1,11 @@
-"""The likelihood of a blurred image's power spectrum, with the scene's spectrum and the noise fitted to it.
+"""The likelihood of a blurred image's power spectrum, with the scene's spectrum and the noise's fitted to it.
 
 The gradient of the image ``h * f + n`` has at frequency w the expected power ``M = S K + N L``: S is that of the
-scene's gradient, ``K = |H|^2``, N the noise's variance and ``L = 4 - 2 cos w_0 - 2 cos w_1``. In photographs S is near
-a power of ``|w|`` (Field 1987, doi:10.1364/JOSAA.4.002379), but each has directions of its own. So
+scene's gradient, ``K = |H|^2``, N that of the noise and ``L = 4 - 2 cos w_0 - 2 cos w_1``. In photographs S is near a
+power of ``|w|`` (Field 1987, doi:10.1364/JOSAA.4.002379), but each has directions of its own. So
 
     log S = c_0 + c_1 x + c_2 x^2 - c_3 |w|^2 + sum_k (a_k + b_k x) cos 2k phi + (a'_k + b'_k x) sin 2k phi,
+    log N = d_0 - d_1 |w|^2 + d_2 |w|^4 / 10,
 
 ``x = log |w| / 1.5``, with k up to 4 (b up to 2) and normal priors on the coefficients; c_3 is the softness that sharp
 photographs have, too. That is freedom for a scene's oriented edges, and too little for the zeros that a blur leaves.
@@ -12,10 +13,11 @@ The periodogram I is compared with M by ``sum log M + I / M``, minus the log-lik
 doi:10.1007/BF02590998.
 
 What was tried and is worse: the evidence and GCV of a restoration, whose penalty stands for a spectrum that no scene
-has (they find motions, but Gaussians 0.6 to 1.6 times as wide as they are); the periodogram without evening out the
-contrast (a single strong edge rules it, and its scatter is up to 1.8 times as large); frequencies below 0.15 (Gaussians come out 2 %
-narrower); a prior that fixes the exponent (Gaussians on scenes with another one are 14 % off); no softness of the
-scene's own (a page of text is then a Gaussian blur of 0.8 pixels, and its motions have defocus besides).
+has (they find motions, but Gaussians 0.6 to 1.6 times as wide as they are); white noise (blurs in JPEG and demosaiced
+pictures, whose noise falls off, are not seen); the periodogram without evening out the contrast (a single strong edge
+rules it, and its scatter is up to 1.8 times as large); frequencies below 0.15 (Gaussians come out 2 % narrower); a
+prior that fixes the exponent (Gaussians on scenes with another one are 14 % off); no softness of the scene's own (a
+page of text is then a Gaussian blur of 0.8 pixels, and its motions have defocus besides).
 """
 
 from __future__ import annotations
@@ -46,6 +48,7 @@ _LOCAL = 24.0  # pixels over which contrast is evened out
 _FAINT = 0.03  # of the gradient's mean power: what is weaker is not brought up to the rest
 _CORRELATED = 16  # frequencies that count as one value: neighbours under the window, and what the model of S misses
 _SOFT = (0.1, 0.15)  # squared pixels: variance, and its spread, of the softness that sharp photographs have
+_TINT = ((0.1, 0.4), (0.0, 0.2))  # d_1, squared pixels: the variance of what correlates the noise; and d_2
 _SETTLED = 0.01  # of the value: no more is gained
 _FAR = 2  # iterations by least squares of the logarithm: from afar the ratio itself overshoots
 _HELD = 6  # iterations before the blur moves: from a scene that fits no blur it would run away
@@ -63,8 +66,8 @@ class Spectrum:
     noise (n,) : L.
     weights (n,) : how many independent values each frequency stands for.
     lags (*grid) : the window's autocorrelation, 1 at lag 0.
-    basis (n, p) : the functions whose sum is log S.
-    mean, precision (p + 1,) : the normal priors of their coefficients, and of log N.
+    basis (n, p), tint (n, 3) : the functions whose sums are log S and log N.
+    mean, precision (p + 3,) : the normal priors of their coefficients.
     """
 
     grid: tuple[int, int]
@@ -76,6 +79,7 @@ class Spectrum:
     weights: Array
     lags: Array
     basis: Array
+    tint: Array
     mean: Array
     precision: Array
 
@@ -102,9 +106,10 @@ class Spectrum:
         power = np.maximum(power / power.mean(), 1e-12)
         noise = 4 - 2 * np.cos(wy) - 2 * np.cos(wx)
         basis, priors = _scene(wy, wx)
-        priors = [*priors, (math.log(float(np.median(power / noise))) - 2, 30.0)]
+        tint = np.stack([np.ones_like(wy), -(wy**2 + wx**2), (wy**2 + wx**2) ** 2 / 10], axis=1)
+        priors = [*priors, (math.log(float(np.median(power / noise))) - 2, 30.0), *_TINT]
         center, spread = np.array(priors).T
-        return cls(grid, used, wy, wx, power, noise, weights, _lags(window), basis, center, spread**-2.0)
+        return cls(grid, used, wy, wx, power, noise, weights, _lags(window), basis, tint, center, spread**-2.0)
 
     def blurred(self, psfs: Sequence[Array]) -> Array:
         """``|H|^2`` of PSFs one after the other, as the window shows it: its zeros fill up from both sides."""
@@ -162,7 +167,7 @@ def _scene(wy: Array, wx: Array) -> tuple[Array, list[tuple[float, float]]]:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Fit:
-    """Scene, noise and blur together: the parameters q of the family, the `coefficients` (p + 1,) of log S and log N.
+    """Scene, noise and blur together: the parameters q of the family, the `coefficients` (p + 3,) of log S and log N.
 
     `value` is minus the logarithm of the posterior density, K (n,) the blur's power, M (n,) the model's, and `share`
     (n,) that of the scene in it.
@@ -177,8 +182,9 @@ class Fit:
 
     @classmethod
     def of(cls, spectrum: Spectrum, q: Array, coefficients: Array, K: Array) -> Fit:
-        scene = np.exp(np.clip(spectrum.basis @ coefficients[:-1], -50, 50)) * K
-        M = scene + math.exp(min(float(coefficients[-1]), 50.0)) * spectrum.noise
+        p = spectrum.basis.shape[1]
+        scene = np.exp(np.clip(spectrum.basis @ coefficients[:p], -50, 50)) * K
+        M = scene + np.exp(np.clip(spectrum.tint @ coefficients[p:], -50, 50)) * spectrum.noise
         value = spectrum.weights @ (np.log(M) + spectrum.power / M)
         value += spectrum.precision @ (coefficients - spectrum.mean) ** 2 / 2
         return cls(float(value), q, coefficients, K, M, scene / M)
@@ -205,7 +211,8 @@ def fitted(
         far = start is None and iteration < _FAR
         moving = moving or (bool(at.size) and iteration >= _HELD)
         units = family.units(fit.q) if moving else np.zeros(0)
-        X = np.column_stack([spectrum.basis * fit.share[:, np.newaxis], 1 - fit.share])
+        share = fit.share[:, np.newaxis]
+        X = np.hstack([spectrum.basis * share, spectrum.tint * (1 - share)])
         X = np.column_stack([X, *(fit.share / fit.K * d for d in _derivatives(spectrum, family, fit, units))])
         ratio = spectrum.power / fit.M
         better, damping = _improved(spectrum, family, fit, X, np.log(ratio) if far else ratio - 1, units, damping)
@@ -240,7 +247,7 @@ def _improved(
 ) -> tuple[Fit | None, float]:
     """A step that lowers the value, with as much damping as that needs, or None.
 
-    X (n, p + 1 + parameters) : d log M; left (n,) : the ratio of I to M less 1, or its logarithm.
+    X (n, p + 3 + parameters) : d log M; left (n,) : the ratio of I to M less 1, or its logarithm.
     """
     n = fit.coefficients.size
     weighted = X * spectrum.weights[:, np.newaxis]

@@ -66,9 +66,14 @@ def parametric(
     Notes
     -----
     Lengths up to a quarter of the smaller side, at most 64 pixels, are looked for: reduce the image for wider blurs.
-    The width of a Gaussian is that of all softness together, the lens's and the pixels' included: half a pixel in a
-    sharp photograph. PSFs that are equal cannot be told apart: a motion by 6 pixels at 4 degrees does not leave its
-    row. Some 2 seconds and 20 images' memory for 512 x 512 pixels.
+    The width of a Gaussian leaves out what sharp photographs have by themselves, a third of a pixel. Measured on six
+    other scenes than the constants were chosen on, 25 cases each (benchmarks/blind_parametric.py): the family was right
+    for all motions, disks and Gaussians; length and angle were right to 1 pixel and 2 degrees in 96 %, radii to 5 % in
+    all, widths to 5 % in 52 % (to some 10 % in most, 20 % on bricks): a scene's own fall looks much like a Gaussian's.
+    Of sharp scenes, a third were taken for Gaussians of 0.7 pixels or less; Moffats always for Gaussians.
+
+    PSFs that are equal cannot be told apart: a motion by 6 pixels at 4 degrees does not leave its row. Some 1.4 seconds
+    of a processor at 512 x 512 pixels.
 
     Examples
     --------
@@ -96,17 +101,25 @@ def parametric(
     converged = True
     for i, name in enumerate(sorted(set(names), key=list(FAMILIES).index)):
         fits[name] = _best(spectrum, FAMILIES[name], _starts(name, spectrum, ripples, fits))
+        if name == "motion":
+            sides = [fitted(spectrum, FAMILIES[name], q, fits[name]) for q in _beside_axis(*fits[name].q)]
+            fits[name] = min([fits[name], *sides], key=_value)
         if not problem.goes_on(i + 1, len(names), min(fit.value for fit in fits.values())):
             converged = len(fits) == len(set(names)) + 1
             break
+    sharp = FAMILIES["delta"]  # no worse than a blur of no width: there may be two scenes that explain the noise
+    fits["delta"] = min([fits["delta"], *(fitted(spectrum, sharp, (), fit) for fit in fits.values())], key=_value)
     return _chosen(fits, spectrum, converged)
 
 
 def _best(spectrum: Spectrum, family: Family, starts: Sequence[Sequence[float]]) -> Fit:
-    """The best of several fits: each start with its PSF held, then the most promising ones with all parameters."""
-    held = sorted((fitted(spectrum, family, q, max_iter=5) for q in starts), key=_value)
-    moved = [fitted(spectrum, family, fit.q, fit, max_iter=8) for fit in held[:_KEPT]]
-    best = min(moved, key=_value)
+    """The best of several fits: each start with its PSF held, then the first and the most likely ones set free.
+
+    The first is what the ripples show most clearly; a few iterations may not yet make it the most likely one.
+    """
+    first, *others = [fitted(spectrum, family, q, max_iter=6) for q in starts]
+    kept = [first, *sorted(others, key=_value)[: _KEPT - 1]]
+    best = min((fitted(spectrum, family, fit.q, fit, max_iter=8) for fit in kept), key=_value)
     return fitted(spectrum, family, best.q, best)
 
 
@@ -122,13 +135,21 @@ def _starts(name: str, spectrum: Spectrum, ripples: Ripples, fits: dict[str, Fit
     if name == "defocus":
         return [*ripples.disks(longest / 2, 4), (0.8,)]
     if name == "gaussian":
-        return [(0.4,), (0.8,), (1.6,), (3.2,)]
+        return [(1.6,), (0.4,), (0.8,), (3.2,)]
     width = float(fits["gaussian"].q[0]) if "gaussian" in fits else 1.5
     if name == "elliptical-gaussian":
         return [(0.7 * width, 1.4 * width, angle) for angle in _DIRECTIONS]
     if name == "moffat":
         return [(1.5 * width, 2.0), (2.2 * width, 4.0)]
     return [*_both(ripples.motions(longest, 2), spectrum, fits, longest)]
+
+
+def _beside_axis(length: float, angle: float) -> Iterator[tuple[float, float]]:
+    """The same motion on both sides of an axis it does not leave by a pixel: no derivative shows the angle there."""
+    axis, turn = 90.0 * round(angle / 90), math.degrees(1.3 / length)  # half a pixel at the ends, and a little more
+    if abs(angle - axis) < turn:
+        yield length, axis - turn
+        yield length, axis + turn
 
 
 def _both(
