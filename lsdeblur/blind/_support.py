@@ -123,7 +123,7 @@ def check_background(difference: Array, noise_std: float, known: Array | None) -
     if known is not None:
         rim &= known
     high = float(np.mean(difference[rim] > max(_NOISE * noise_std, 2 * _UNEVEN * contrast)))
-    if noise_std > _UNEVEN * contrast and noise_std > 0.25 * contrast or high > 0.02:
+    if noise_std > 0.25 * contrast or high > 0.02:
         raise ParameterChoiceError(
             "the object's support was not found: the rim of the frame is no uniform background, or the object "
             f"reaches it; {_REMEDY}, or crop the image so that background surrounds the object"

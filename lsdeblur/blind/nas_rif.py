@@ -82,7 +82,7 @@ def nas_rif(
         more iterations.
     gamma : float > 0
         Weight of the filter's sum. On a black background it only keeps u from vanishing: the minimum for another gamma
-        is a multiple of the same filter, which is scaled to sum 1 at the end. The speed of the iterations depends on it.
+        is a multiple of the same filter, which is scaled to sum 1 at the end. The speed depends on it.
     tol : float >= 0
         Iterations end when ten of them lower J by less than this part of it.
     max_iter : int >= 1
@@ -216,7 +216,7 @@ def refine(
         As in `nas_rif`.
     max_iter : int >= 1
         Iterations of NAS-RIF.
-    rounds : int >= 0
+    rounds : int >= 1
     workers : int, optional
     callback : callable, optional
         Called after every fit; `StopIteration` ends the run with the best PSF so far.
@@ -307,7 +307,7 @@ class _Search:
         scene = _Scene.of(problem, background)
         filtered = Filtered.of(scene.difference, filter_size(size, image.shape), "zero", workers)
         return cls(
-            problem, scene, h0, filtered, check_size(max_iter, 1, "max_iter")[0], check_size(rounds, 0, "rounds")[0]
+            problem, scene, h0, filtered, check_size(max_iter, 1, "max_iter")[0], check_size(rounds, 1, "rounds")[0]
         )
 
     @property
