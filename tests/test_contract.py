@@ -84,6 +84,7 @@ METHODS_TABLE = [
     Row("hyper-laplacian", linear=False, plannable=False, error=0.2, tight=5e-3),
     Row("constrained", linear=False, plannable=False, error=0.05),
     Row("wavelet", linear=False, plannable=False, error=0.05, tight=1e-3, relative=True),
+    Row("nas-rif", {"support": MIDDLE, "size": 3, "tol": 10.0}, **NONE_OF_IT, relative=True, blind=True),
 ]
 LINEAR = [row for row in METHODS_TABLE if row.linear]
 PLANNABLE = [row for row in METHODS_TABLE if row.plannable]
