@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from lsdeblur import Restoration, psf, restore
 from lsdeblur.blind import estimate_psf, refine_psf
 from lsdeblur.blind._inverse_filter import Filtered, delta, inverse_filter
 from lsdeblur.blind._support import outline, rim_of
+from lsdeblur.boundary import BOUNDARIES
 from lsdeblur.errors import ConvergenceWarning, ParameterChoiceError
 
 BLUR = np.array([[0.0, 0.1, 0.05], [0.3, 0.3, 0.0], [0.05, 0.1, 0.1]])  # asymmetric: a flipped one is another
@@ -207,6 +209,48 @@ def test_masked_pixels_take_no_part() -> None:
     broken[hidden] = np.nan
     kept = restore(broken, method="nas-rif", support=inside, mask=hidden)
     assert gain(kept.image, g, f) > 8
+
+
+@pytest.mark.parametrize("boundary", BOUNDARIES)
+@pytest.mark.parametrize("dtype", [np.uint8, np.float16, ">f4", np.int32, np.float64])
+def test_every_boundary_and_dtype(boundary: str, dtype: Any) -> None:
+    """The contract of all methods: shape, working dtype, inputs as they were, whatever lies outside the frame."""
+    g, _, inside = observed()
+    g = np.round(200 * g).astype(dtype)
+    before, kept = g.copy(), inside.copy()
+    g.flags.writeable = inside.flags.writeable = False
+    result = restore(g, method="nas-rif", support=inside, boundary=boundary, size=(5, 3), tol=1.0)
+    assert result.image.shape == g.shape
+    assert result.image.dtype == (np.float64 if dtype in (np.int32, np.float64) else np.float32)
+    assert result.image.flags.writeable
+    assert np.all(np.isfinite(result.image))
+    np.testing.assert_array_equal(g, before)
+    np.testing.assert_array_equal(inside, kept)
+    again = restore(g, method="nas-rif", **result.options)
+    np.testing.assert_array_equal(again.image, result.image)
+
+
+def test_axes_directions_threads_and_memory_order_do_not_matter() -> None:
+    g, _, inside = observed()
+    options: dict[str, Any] = {"method": "nas-rif", "size": (5, 7), "tol": 10.0}
+    expected = restore(g, support=inside, workers=1, **options).image
+    turned = restore(g.T, support=inside.T, **(options | {"size": (7, 5)})).image.T
+    np.testing.assert_allclose(turned, expected, rtol=0, atol=1e-4)
+    mirrored = restore(np.flip(g), support=np.flip(inside), **options).image
+    np.testing.assert_allclose(np.flip(mirrored), expected, rtol=0, atol=1e-4)
+    np.testing.assert_allclose(restore(g, support=inside, workers=2, **options).image, expected, rtol=0, atol=1e-12)
+    np.testing.assert_array_equal(restore(np.asfortranarray(g), support=inside, **options).image, expected)
+    np.testing.assert_array_equal(restore(g.tolist(), support=inside.tolist(), **options).image, expected)
+    with ThreadPoolExecutor(4) as pool:
+        for image in pool.map(lambda _: restore(g, support=inside, workers=1, **options).image, range(8)):
+            np.testing.assert_array_equal(image, expected)
+    given = restore(g, BLUR, support=inside, **options)
+    np.testing.assert_array_equal(given.image, expected)
+    np.testing.assert_array_equal(given.psf, BLUR)
+    with pytest.raises(
+        TypeError, match="'nas-rif' has no option 'lam'; its options are 'support', 'background', 'size'"
+    ):
+        restore(g, method="nas-rif", lam=1)
 
 
 def test_three_axes_and_channels() -> None:
