@@ -38,25 +38,26 @@ _PART, _SPECK = 0.01, 0.05  # of the largest value, and of the largest connected
 
 
 def fitted_psf(
-    scene: Array, data: Array, h0: Array, *, measured: Array | None = None, mu: float = 0.0, max_iter: int = 60,
-    workers: int | None = None,
+    scene: Array, data: Array, start: Array, *, prior: Array | None = None, mu: float = 0.0,
+    measured: Array | None = None, max_iter: int = 60, workers: int | None = None,
 ) -> Array:  # fmt: skip
-    """The PSF (the shape of `h0`, its centre at ``s // 2``) that blurs `scene` into `data`, on a periodic grid.
+    """The PSF (the shape of `start`, its centre at ``s // 2``) that blurs `scene` into `data`, on a periodic grid.
 
     Parameters
     ----------
     scene, data : arrays (*grid)
-    h0 : array
-        Where the iterations start, and where `mu` draws them.
+    start, prior : arrays of one shape
+        Where the iterations start, and h_0, to which `mu` draws them; by default the start.
     measured : bool array (*grid), optional
         M: False where `data` were not measured.
     mu : float >= 0
     max_iter : int
     """
+    h0 = start if prior is None else prior
     grid, ndim = scene.shape, scene.ndim
     X = [_fft.rfftn(np.roll(scene, -1, axis) - scene, ndim, workers) for axis in range(ndim)]
     pairs = [None if measured is None else measured & np.roll(measured, -1, axis) for axis in range(ndim)]
-    lags = np.ix_(*[np.arange(s) - s // 2 for s in h0.shape])
+    lags = np.ix_(*[np.arange(s) - s // 2 for s in start.shape])
 
     def seen(x: Array, pair: Array | None) -> Array:
         return x if pair is None else x * pair
@@ -75,15 +76,15 @@ def fitted_psf(
     target = adjoint([seen(np.roll(data, -1, axis) - data, pairs[axis]) for axis in range(ndim)])
     own = sum(float(np.sum(np.square(np.roll(scene, -1, axis) - scene), dtype=np.float64)) for axis in range(ndim))
     if own == 0:
-        return h0
+        return start
     largest = 0.0
-    v = np.full(h0.shape, h0.size**-0.5)
+    v = np.full(start.shape, start.size**-0.5)
     for _ in range(_POWER):
         v = normal(v)
         largest = float(np.linalg.norm(v))
         v /= largest
     step, pull = 1 / (_MARGIN * largest + mu * own), mu * own
-    h = z = h0.astype(np.float64)
+    h = z = start.astype(np.float64)
     t = 1.0
     for _ in range(max_iter):
         new = simplex(z - step * (normal(z) - target + pull * (z - h0)))
