@@ -2,9 +2,9 @@
 
     python benchmarks/refine.py [--scenes NAME ...] [--noise STD ...] [--method wavelet]
 
-The central part of scikit-image's pictures (valid convolution, white noise), restored with the true PSF, with a wrong one,
-and with the wrong and the true one refined by `refine_psf(..., method="alternating")`. PSNR in dB at the best shift of up to
-1.5 pixels, without the outer 12: a PSF's place is not determined. "kept" counts the PSFs returned as they were given.
+The central part of scikit-image's pictures (valid convolution, white noise), restored with the true PSF, with a wrong
+one, and with the wrong and the true one refined by `refine_psf(..., method="alternating")`. PSNR in dB at the best
+shift of up to 1.5 pixels, without the outer 12: a PSF's place is not determined. "kept" counts PSFs returned as given.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from lsdeblur._validate import check_finite
 from lsdeblur.blind._inverse_filter import Filtered, inverse_filter
 from lsdeblur.errors import ParameterChoiceError
 
-__all__ = ["as_background", "as_support", "found_support", "outline", "rim_of"]
+__all__ = ["as_background", "as_support", "found_support", "outline", "rim_of", "sharp_outline"]
 
 Array = npt.NDArray[Any]
 
@@ -30,6 +30,7 @@ _UNEVEN = 0.05  # part of the contrast by which the background may vary beyond i
 # filtered ones, the widths in pixels within which it is looked for, and the filters' size and iterations.
 _PARTS, _WIDTHS = (0.4, 0.35), (9, 5)
 _ROUNDS, _SIZE, _ITERATIONS = 6, 9, 40
+_SHARP_PART = 0.3  # and for a restoration
 _SMALL = 0.01  # share of the largest part's light that a part needs to count
 _REMEDY = "give the object's as support= (a bool array, True inside it)"
 
@@ -157,6 +158,12 @@ def found_support(
         gain = float(np.sqrt(np.sum(found.u**2)))
         inside = outline(_lengths(found.difference), part, _WIDTHS[1], noise * gain, known)
     return inside
+
+
+def sharp_outline(restored: Array, difference: Array, known: Array | None) -> npt.NDArray[np.bool_]:
+    """The outline in a restoration (channels, *shape) of the differences, for their noise."""
+    noise = float(np.sqrt(np.mean([rim_of(d, known)[1] ** 2 for d in difference])))
+    return outline(_lengths(restored), _SHARP_PART, _WIDTHS[1], noise, known)
 
 
 def _lengths(difference: Array) -> Array:

@@ -1,8 +1,8 @@
 """A better PSF from an approximate one, for ordinary scenes: first its shape as a whole, then its pixels.
 
-A PSF that is guessed is wrong in few ways: its length, angle, radius, its softness. Those are found first, as the affine
-map and the softening or sharpening of the guess with which the image is likeliest, and only then single pixels are
-fitted, by least squares on the image and the PSF in turn. From the guess itself that alternation goes astray: a PSF
+A PSF that is guessed is wrong in few ways: its length, angle, radius, its softness. Those are found first, as the
+affine map and the softening or sharpening of the guess with which the image is likeliest, and only then single pixels
+are fitted, by least squares on the image and the PSF in turn. From the guess itself that alternation goes astray: a PSF
 that is 2 pixels too long leaves ripples in the image, and they fit the same PSF.
 """
 
@@ -119,10 +119,9 @@ def alternating(
     if len(history) > 1:
         scores["alternated"] = history[-1]["objective"]
     best = h if scores["psf"] - history[-1]["objective"] > gain / 2 else warp
-    message = (
-        f"{gain:.2f} nats a frequency likelier than the PSF given, {'warped and fitted' if best is not warp else 'warped'}"
-        + ("" if goes_on else "; ended by the caller")
-    )
+    how = "warped" if best is warp else "warped and fitted"
+    ending = "" if goes_on else "; ended by the caller"
+    message = f"{gain:.2f} nats a frequency likelier than the PSF given, {how}{ending}"
     parameters = {"map": p[:4].reshape(2, 2), "softness": float(p[4])}
     return PSFEstimate(
         best, "alternating", gain / (gain + _GAIN), message, goes_on, len(history), parameters, scores, tuple(history)
@@ -163,11 +162,9 @@ def warped(h: Array, p: npt.ArrayLike) -> Array:
     h : array (rows, columns)
     p : the four elements of M (rows, columns), and s. Zeros leave h as it is.
     """
-    from scipy.linalg import expm
-
     parameters = np.asarray(p, float)
     if parameters[:4].any():
-        A = expm(-parameters[:4].reshape(2, 2))
+        A = _exponential(-parameters[:4].reshape(2, 2))
         center = np.array([n // 2 for n in h.shape])
         h = np.maximum(ndimage.affine_transform(h, A, center - A @ center, order=3), 0)
     s = parameters[4]
@@ -177,6 +174,15 @@ def warped(h: Array, p: npt.ArrayLike) -> Array:
         h = np.maximum(h - s**2 / 2 * ndimage.laplace(h, mode="constant"), 0)
     total = h.sum()
     return h / total if total > 0 else np.full(h.shape, 1 / h.size)
+
+
+def _exponential(M: Array) -> Array:
+    """``exp(M)`` of a small matrix, by its series: SciPy's takes as long as the likelihood."""
+    A = term = np.eye(len(M))
+    for n in range(1, 30):
+        term = term @ M / n
+        A = A + term
+    return A
 
 
 def _likeliest(likelihood: Likelihood, h: Array) -> npt.NDArray[np.float64]:
@@ -195,7 +201,7 @@ def _likeliest(likelihood: Likelihood, h: Array) -> npt.NDArray[np.float64]:
 def _light(problem: Problem, h: Array, lam: float | str) -> tuple[Array, float | str]:
     """The image by light total variation, and its strength: 0.3 of the automatic one, found where `lam` is "auto"."""
     posed = Problem(problem.image, h[np.newaxis].astype(problem.image.dtype), "free", problem.spacing, problem.workers)
-    options = {"tol": 1e-2, "max_iter": 60}
+    options: dict[str, Any] = {"tol": 1e-2, "max_iter": 60}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", LsdeblurWarning)  # an image on the way, with a PSF that is not right yet
         if isinstance(lam, str):
