@@ -225,6 +225,7 @@ def main() -> None:
     parser.add_argument("--part", nargs="+", default=["restore", "refine"], choices=["restore", "refine"])
     parser.add_argument("--scenes", nargs="+", default=list(OBJECTS), choices=list(OBJECTS))
     parser.add_argument("--noise", nargs="+", type=float, default=NOISES, help="in dB; by default also none")
+    parser.add_argument("--similarity", nargs="+", type=float, default=[0.72, 1.0], help="of the PSFs to refine")
     args = parser.parse_args()
     print(machine())
     warnings.simplefilter("ignore", LsdeblurWarning)
@@ -235,7 +236,7 @@ def main() -> None:
                 restorations(scenes, level, noise)
     if "refine" in args.part:
         for noise in args.noise:
-            for start in (0.72, 1.0):
+            for start in args.similarity:
                 refinements(scenes, noise, start)
 
 
