@@ -347,3 +347,13 @@ def test_outline_and_rim() -> None:
     assert spread == pytest.approx(0.1, rel=0.05)
     with pytest.raises(ParameterChoiceError, match="no object stands out"):
         outline(np.zeros((9, 9)), 0.5, 3, 0.0)
+
+
+def test_a_right_psf_is_kept() -> None:
+    """What likelihood it might still gain lies within what the scene's model misses."""
+    h = psf.disk(2.0)
+    g, _, inside = observed(h, noise_std=0.01)
+    found = refine_psf(g, h, method="nas-rif", support=inside, workers=1)
+    assert found.converged is False
+    np.testing.assert_array_equal(found.psf, h)
+    assert "is kept" in found.message

@@ -19,6 +19,7 @@ IEEE Signal Process. Mag. 13 (3), 43-64, doi:10.1109/79.489268.
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -47,7 +48,8 @@ Array = npt.NDArray[Any]
 _SIZE = 15  # pixels of the filter along an axis
 _TOL = 1e-2
 _SHARPEN = 150  # iterations at the most for the PSF by which the support is found
-_DOUBT = 0.05  # nats a frequency that another support must gain before the one given is doubted
+# Nats a frequency by which evidence tells PSFs and supports apart: so much the misfit of the scene's model can feign.
+_CLEAR = 0.05
 _RIDGE = 0.05  # beside |H|^2, of the guess's inverse
 
 
@@ -219,9 +221,10 @@ def refine(
 
     From the guess's regularised inverse, `max_iter` iterations of NAS-RIF give an image. It is projected on the support
     and on positive values, and the PSF is fitted to the gradients by least squares, non-negative and of sum 1. Rounds
-    of total-variation restoration, projection and fit follow. This is done for several supports: the one given, the
-    one found in the image, and the better of them widened and narrowed by one pixel (a given one by two, too). The PSF
-    with the greatest likelihood of the image (the evidence of Tikhonov's model) is taken, if it beats the guess's.
+    of total-variation restoration, projection and fit follow. This is done for several supports: the one given, that
+    narrowed by one and two pixels, and the one found in the image; or the one found, and that narrowed by one. The PSF
+    with the greatest likelihood of the image (the evidence of Tikhonov's model) is taken, if it gains 0.05 nats a
+    frequency on the guess's: less may come from what the model of the scene misses.
 
     Parameters
     ----------
@@ -260,8 +263,8 @@ def refine(
     best = min(found, key=found.__getitem__) if found else "psf"
     guess = search.score(search.h0)
     scores = {"psf": guess, **found}
-    if best == "psf" or found[best] >= guess:
-        message = "no support gave a PSF with which the image is likelier than with the one given: it is kept"
+    if best == "psf" or guess - found[best] < search.clear:
+        message = "no support gave a PSF with which the image is clearly likelier than with the one given: it is kept"
         return PSFEstimate(
             psf, "nas-rif", 0.0, message, converged=False, n_iter=search.n_iter, scores=scores, history=search.history()
         )
@@ -313,6 +316,7 @@ class _Search:
         self.steps: list[dict[str, Any]] = []
         self.ended = False
         grid = grid_shape(problem.shape, h0.shape, "zero")
+        self.clear = _CLEAR * math.prod(grid) / 2
         self.on_grid = extend(scene.difference[0], grid, "zero")  # a period: the object and h0's reach of background
 
     @classmethod
@@ -338,26 +342,20 @@ class _Search:
         return evidence(self.on_grid, h, "periodic", self.problem.workers)
 
     def run(self, given: npt.ArrayLike | None) -> dict[str, float]:
-        """The evidence of the PSF from each support: the one given, the one found, and their neighbours."""
+        """The evidence of the PSF from each support: the one given, the one found, and narrower ones."""
         supports: dict[str, Array] = {}
         if given is not None:
             inside = supports["support given"] = self.scene.support(given)[0]
             for n in (1, 2):
                 supports[f"support given, {n} px narrower"] = ndimage.binary_erosion(inside, iterations=n)
         try:
-            supports["support found"] = self.scene.support(None)[0]
+            inside = supports["support found"] = self.scene.support(None)[0]
         except ParameterChoiceError:
             if given is None:
                 raise
-        scores = self._fit(supports)
-        if scores and not self.ended:
-            best = min(scores, key=scores.__getitem__)
-            inside = supports[best]
-            neighbours = {f"{best}, 1 px wider": ndimage.binary_dilation(inside)}
-            if given is None:
-                neighbours[f"{best}, 1 px narrower"] = ndimage.binary_erosion(inside)
-            scores |= self._fit(neighbours)
-        return scores
+        if given is None:
+            supports["support found, 1 px narrower"] = ndimage.binary_erosion(inside)
+        return self._fit(supports)
 
     def _fit(self, supports: dict[str, Array]) -> dict[str, float]:
         scores = {}
@@ -378,7 +376,7 @@ class _Search:
             d = scene.projected(image, inside)
             h = scene.fitted(d, h)
             self.steps.append({"psf": h, "shape": self.problem.shape, "support": name})
-            self.ended = not self.problem.goes_on(len(self.steps), 5 * (self.rounds + 1))
+            self.ended = not self.problem.goes_on(len(self.steps), 4 * (self.rounds + 1))
             if self.ended or step == self.rounds:
                 break
             image = scene.restored(h)
@@ -400,7 +398,7 @@ class _Search:
         confidence = 0.0 if second is None else min(1.0, similarity(h, self.found[second]))
         message = f"the PSF from the {best} has the best evidence of {len(self.found)}"
         worse = scores.get("support given", scores[best]) - scores[best]
-        if worse > _DOUBT * self.on_grid.size / 2:
+        if worse > self.clear:
             message += ": the support given is too large, or not the object's"
         if self.ended:
             message += "; ended by the caller"
