@@ -78,7 +78,7 @@ def nas_rif(
     support : bool array (*spatial), optional
         True inside the object. By default it is found: what exceeds 0.4 to 0.3 of the object's local brightness, in
         the image, in six filtered ones, each sharper than the one before, and in a restoration by total variation with
-        the PSF fitted to the last of them. That costs some 0.5 dB against the exact support.
+        the PSF fitted to the last of them. That costs 0.1 to 1 dB against the exact support.
     background : float or sequence of float (channels), optional
         Level around the object, in units of the image; by default the median of the frame's rim.
     size : int or sequence of int, optional
