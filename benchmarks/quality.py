@@ -20,6 +20,7 @@ from skimage.restoration import richardson_lucy, unsupervised_wiener, wiener
 
 import lsdeblur
 from lsdeblur import METHODS, metrics, restore, simulate
+from lsdeblur._methods import BLIND
 
 
 def read(path: Path) -> np.ndarray:
@@ -57,7 +58,7 @@ def methods(case: Case, names: Sequence[str]) -> Iterator[tuple[str, str, np.nda
     yield "blurred", "", case.blurred
     if not names:
         yield from peers(case)
-    for name in names or METHODS:
+    for name in names or [name for name in METHODS if name not in BLIND]:
         result = restore(case.blurred, case.psf, method=name)
         parameter = "" if result.lam is None else f"lam {result.lam:.3g}"
         yield f"method={name!r}", parameter, result.image

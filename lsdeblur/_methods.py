@@ -31,6 +31,7 @@ METHODS: dict[str, str] = {
     "hyper-laplacian": "lsdeblur.iterative.hyper_laplacian:hyper_laplacian",
     "tv": "lsdeblur.iterative.total_variation:total_variation",
     "wavelet": "lsdeblur.iterative.wavelet:wavelet",
+    "nas-rif": "lsdeblur.blind.nas_rif:nas_rif",
 }
 
 #: methods that find the PSF, or do without: for them `psf` may be missing, and `Problem.psf` is None then

@@ -78,7 +78,8 @@ def restore(
         "tikhonov", "wiener" or "inverse"; "richardson-lucy" for photon noise; "tv" (total variation),
         "hyper-laplacian" and "wavelet" for scenes with edges; "constrained" (values within bounds);
         "cgls" or "landweber", which are stopped early (`lsdeblur.iterative`); or a callable
-        ``(Problem, **options) -> Solution``.
+        ``(Problem, **options) -> Solution``. "nas-rif" needs no PSF, but an object on a uniform background
+        (`lsdeblur.blind.nas_rif`).
     boundary : str
         How the image is continued outside the frame: "free" (default: it is unknown, and only the observed pixels
         count), "taper", "periodic", "zero", "symmetric" or "edge" (`lsdeblur.boundary`).
@@ -130,8 +131,8 @@ def restore(
         `safety`; for "inverse" `threshold`; for "richardson-lucy" (`lsdeblur.iterative.richardson_lucy`)
         `background`, `gain`, `read_noise`, `tv`, `stop`, `safety`, `accelerated`; for "tv" and "wavelet" `lam`,
         `bounds`, `noise_std`; for "hyper-laplacian" `exponent`, too; for "constrained" `bounds`, `lam`, `penalty`,
-        `tau`; for "cgls" and "landweber" (`lsdeblur.iterative.cgls`) `stop`, `noise_std`, `safety`; for all
-        of them `tol` and `max_iter`.
+        `tau`; for "cgls" and "landweber" (`lsdeblur.iterative.cgls`) `stop`, `noise_std`, `safety`; for "nas-rif"
+        `support`, `background`, `size`, `gamma`; for all of them `tol` and `max_iter`.
 
     Returns
     -------
