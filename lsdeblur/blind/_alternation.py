@@ -23,6 +23,7 @@ Array = npt.NDArray[Any]
 
 _GROWTH = 1.5  # of beta from one step to the next: slower steps keep more edges, faster ones lose a third of the images
 _STIFF = 1e3  # the last beta
+_STEEPEST = 0.3  # of the slopes: as long as the threshold is higher, beta changes nothing
 _RIDGE = 1e-3  # of the edges' energy, beside the PSF's normal equations
 _FAINT = 0.02  # of the PSF's maximum: below this its values are noise
 _FAINTER = 0.01  # when the PSF is nearly right
@@ -67,7 +68,7 @@ def latent(data: Array, H: Array, P: Array, lam: float) -> tuple[Array, Array]:
     HY = _fft.rfftn(data, 2, 1)
     HY *= H.conj()
     power = H.real**2 + H.imag**2
-    f, F, beta = data, HY, 2 * lam
+    f, F, beta = data, HY, lam / _STEEPEST**2
     while beta < _STIFF:
         g = slopes(f)
         g *= g[0] ** 2 + g[1] ** 2 >= real(lam / beta)
