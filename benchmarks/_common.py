@@ -45,6 +45,7 @@ class Case:
 def scene(name: str) -> np.ndarray:
     """A scikit-image picture in grey, 0..1."""
     image = getattr(data, name)()
+    image = image[0] if isinstance(image, tuple) else image  # the left one of a pair
     return rgb2gray(image) if image.ndim == 3 else image / 255.0
 
 

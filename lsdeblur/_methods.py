@@ -32,6 +32,7 @@ METHODS: dict[str, str] = {
     "tv": "lsdeblur.iterative.total_variation:total_variation",
     "wavelet": "lsdeblur.iterative.wavelet:wavelet",
     "nas-rif": "lsdeblur.blind.nas_rif:nas_rif",
+    "blind": "lsdeblur.blind.restoration:blind",
 }
 
 #: methods that find the PSF, or do without: for them `psf` may be missing, and `Problem.psf` is None then

@@ -17,21 +17,18 @@ from lsdeblur import _fft
 from lsdeblur.boundary import crop, extend
 from lsdeblur.spectrum import frequencies, transfer_function
 
-__all__ = ["alternated", "grid_of", "refined", "resized", "tidy"]
+__all__ = ["alternated", "resized"]
 
 Array = npt.NDArray[Any]
 
 _GROWTH = 1.5  # of beta from one step to the next: slower steps keep more edges, faster ones lose a third of the images
 _STIFF = 1e3  # the last beta
-_STEEPEST = 0.3  # of the slopes: as long as the threshold is higher, beta changes nothing
+_STEEPEST = 0.6  # of the slopes: as long as the threshold is higher, beta changes nothing
 _RIDGE = 1e-3  # of the edges' energy, beside the PSF's normal equations
 _FAINT = 0.02  # of the PSF's maximum: below this its values are noise
-_FAINTER = 0.01  # when the PSF is nearly right
 _APART = 0.1  # of the largest connected part: what is smaller and lies apart is noise
 _DENSE = 19  # pixels to a side, up to which the PSF's normal equations are quicker as a matrix
 _DESCENT = 60  # steps of the PSF's quadratic programme, on its own small grid
-_MASKED = 15  # and of the one over observed pixels, on the image's
-_SPLITTINGS = 12
 
 
 def grid_of(shape: Sequence[int], size: int) -> tuple[int, ...]:
@@ -202,56 +199,3 @@ def resized(h: Array, s: int) -> Array:
     import cv2
 
     return centred(tidy(cv2.resize(h, (s, s), interpolation=cv2.INTER_CUBIC), 0.0))
-
-
-def refined(image: Array, h: Array, lam: float, rounds: int) -> Array:
-    """A PSF that is nearly right, after some rounds with a lightly smoothed image and observed pixels only.
-
-    The image by total variation of strength `lam`; the PSF by ``min_{h >= 0} ||M (h * grad f - grad y)||^2`` with the
-    mask M of differences within the frame.
-    """
-    shape, grid, s = image.shape, grid_of(image.shape, len(h)), len(h)
-    data = _continued(image, h, grid)
-    f, P = data, _slope_symbol(grid, image.dtype)
-    seen = np.zeros((2, *grid), image.dtype)
-    seen[0, : shape[0] - 1, : shape[1]] = seen[1, : shape[0], : shape[1] - 1] = 1
-    target = slopes(data) * seen
-    for _ in range(rounds):
-        H = transfer_function(h.astype(image.dtype), grid, workers=1)
-        f = _smooth(image, f, H, P, lam)
-        E = _fft.rfftn(slopes(f), 2, 1)
-        own = _fft.irfftn((E.real**2 + E.imag**2).sum(axis=0).astype(E.dtype), grid, 1)
-        curvature = 1.1 * float(np.abs(_toeplitz(own, s)).max())
-
-        def slope(k: Array, E: Array = E) -> Array:
-            K = transfer_function(k.astype(image.dtype), grid, workers=1)
-            rest = _fft.irfftn(K * E, grid, 1)
-            rest -= target
-            rest *= seen
-            R = _fft.rfftn(rest, 2, 1)
-            return _fft.irfftn((E.conj() * R).sum(axis=0), grid, 1)[_around(grid, s // 2)].astype(np.float64)
-
-        h = centred(tidy(_descended(h, slope, curvature, _MASKED), _FAINTER))
-    return h
-
-
-def _smooth(image: Array, f: Array, H: Array, P: Array, lam: float) -> Array:
-    """Some steps from f towards ``min_f ||M (h * f) - y||^2 + 2 lam ||grad f||_1``, unobserved pixels by the model."""
-    grid, mu = f.shape, 20 * lam
-    real = f.dtype.type
-    inverse = 1 / (H.real**2 + H.imag**2 + real(mu) * (P + real(1e-9)))
-    g, dual = slopes(f), np.zeros((2, *grid), f.dtype)
-    F = _fft.rfftn(f, 2, 1)
-    for _ in range(_SPLITTINGS):
-        data = _filtered(H, F, grid)
-        crop(data, image.shape)[...] = image
-        F = _fft.rfftn(data, 2, 1)
-        F *= H.conj()
-        F += real(mu) * _fft.rfftn(divergence(g - dual), 2, 1)
-        F *= inverse
-        f = _fft.irfftn(F, grid, 1, overwrite=False)
-        dual += slopes(f)
-        length = np.hypot(dual[0], dual[1])
-        g = dual * (np.maximum(length - real(lam / mu), 0) / np.maximum(length, real(1e-12)))
-        dual -= g
-    return f

@@ -17,7 +17,7 @@ from lsdeblur._validate import check_choice, check_size
 from lsdeblur.blind._alternation import alternated, resized
 from lsdeblur.blind._whittle import Spectrum, unlikeliness
 
-__all__ = ["gradient_prior"]
+__all__ = ["SMALLEST", "cost", "gradient_prior"]
 
 Array = npt.NDArray[Any]
 
@@ -26,7 +26,7 @@ _LAMS = (8e-3, 2.5e-2, 8e-2)  # for an image of standard deviation `_CONTRAST`
 _CONTRAST = 0.2236
 _LOWEST = 8.0  # lambda falls to this part of itself,
 _FALL = 1.1  # by this factor a round
-_ROUNDS = 4  # at each scale
+_ROUNDS = 3  # at each scale
 _STEP = math.sqrt(0.5)  # from one scale to the next
 _HALFWAY = 0.5  # scale at which candidates are compared first
 _FINALISTS = 3
@@ -35,6 +35,7 @@ _PRICE = 8.0  # of a pixel of the PSF, in pixels of the image
 _POLISH = (1e-3, 3e-4)  # lambdas of the last rounds
 _MARGIN = 3
 _WINDOW = 512  # pixels to a side of the part that is looked at
+#: pixels to a side, below which there is too little to see
 SMALLEST = 32
 
 
@@ -130,7 +131,7 @@ def _compared(
     spectrum, goes_on = Spectrum.of(part), True
     for i, run in enumerate(runs, start=1):
         run.advance(image, scale)
-        run.score += _cost(spectrum, run.psf, part.size)
+        run.score += cost(spectrum, run.psf, part.size)
         goes_on = problem is None or problem.goes_on(count[0] + i, count[1], run.score)
         if not goes_on:
             break
@@ -141,18 +142,18 @@ def _polished(runs: Sequence[Run], image: Array) -> list[Run]:
     """In full, with smaller and smaller lambdas where that makes the PSF likelier; the likeliest first."""
     spectrum = Spectrum.of(image)
     for run in runs:
-        run.score = _cost(spectrum, run.psf, image.size)
+        run.score = cost(spectrum, run.psf, image.size)
         h = run.psf
         for lam in _POLISH:
             h = alternated(image, trimmed(h), [lam] * _ROUNDS)
-            if (cost := _cost(spectrum, h, image.size)) < run.score:
-                run.psf, run.score = h, cost
+            if (value := cost(spectrum, h, image.size)) < run.score:
+                run.psf, run.score = h, value
                 run.history.append({"psf": h, "shape": image.shape})
                 run.rounds += _ROUNDS
     return sorted(runs, key=lambda run: run.score)
 
 
-def _cost(spectrum: Spectrum, h: Array, pixels: int) -> float:
+def cost(spectrum: Spectrum, h: Array, pixels: int) -> float:
     """How unlikely a PSF is by the image's spectrum, and a price for its effective pixels, exp(entropy)."""
     lit = h[h > 0]
     return unlikeliness(spectrum, h) + _PRICE * math.exp(-float((lit * np.log(lit)).sum())) / pixels
@@ -203,7 +204,8 @@ def _busiest(image: Array) -> tuple[slice, ...]:
         return (slice(None), slice(None))
     slopes = np.abs(np.diff(image, axis=0)[:, :-1]) + np.abs(np.diff(image, axis=1)[:-1])
     sums = np.pad(slopes.astype(np.float64).cumsum(axis=0).cumsum(axis=1), ((1, 0), (1, 0)))
-    rows, columns = (np.arange(0, n - s + 1, _WINDOW // 16) for n, s in zip(image.shape, size, strict=True))
+    places = (np.arange(0, n - s, _WINDOW // 16) for n, s in zip(image.shape, size, strict=True))
+    rows, columns = (np.append(p, n - s) for p, n, s in zip(places, image.shape, size, strict=True))
     low, left = np.ix_(rows, columns)
     high, right = low + size[0] - 1, left + size[1] - 1
     busy = sums[high, right] - sums[low, right] - sums[high, left] + sums[low, left]

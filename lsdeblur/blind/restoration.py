@@ -1,0 +1,106 @@
+"""Blind restoration in one call: the PSF from the image, then the image from the PSF."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from lsdeblur._methods import BLIND, METHODS, Problem, Solution, check_options, resolve
+from lsdeblur._results import PSFEstimate
+from lsdeblur._validate import check_choice
+from lsdeblur.blind import ESTIMATORS, diagnose, estimate_psf, luminance, refine_psf
+from lsdeblur.blind._whittle import Spectrum, unlikeliness
+from lsdeblur.blind.gradient_prior import cost
+from lsdeblur.errors import LsdeblurWarning
+from lsdeblur.psf import PSFGrid
+
+__all__ = ["blind"]
+
+_DOUBTFUL = 0.6  # confidence
+
+
+def blind(
+    problem: Problem, *, estimator: str = "auto", size: int | str = "auto", then: str = "wavelet", **options: Any
+) -> Solution:
+    """Estimate the PSF, then restore with it.
+
+    Parameters
+    ----------
+    problem : Problem
+        Two spatial axes. Without a PSF it is estimated, in the luminance; a PSF is taken for a first guess and refined
+        (`lsdeblur.blind.refine`).
+    estimator : str
+        "gradient-prior", "parametric" or "nas-rif" (`lsdeblur.blind.estimate_psf`); "auto" asks the first two and takes
+        the PSF by which the image's power spectrum is likelier: the parametric one where it fits, because it has fewer
+        ways to be wrong, and any form otherwise.
+    size : int or "auto"
+        Pixels to a side of a PSF of any form, odd.
+    then : str
+        The method that restores, a name in `lsdeblur.METHODS` that needs a PSF.
+    **options
+        Those of that method.
+
+    Returns
+    -------
+    Solution
+        That of the method, with the PSF.
+
+    Warns
+    -----
+    LsdeblurWarning
+        When the image looks sharp or beyond repair (`lsdeblur.blind.diagnose`), or the PSF is doubtful.
+
+    Raises
+    ------
+    ValueError
+        Other than two spatial axes; a method that needs no PSF; an unknown estimator.
+    """
+    if len(problem.shape) != 2:
+        raise ValueError(
+            f"method 'blind' estimates a PSF of two axes, but the image has {len(problem.shape)} spatial ones: "
+            "estimate it from a plane (blind.estimate_psf), or measure it (psf.from_image)"
+        )
+    check_choice(then, sorted(set(METHODS) - BLIND), "then")
+    check_choice(estimator, ("auto", *ESTIMATORS), "estimator")
+    if isinstance(problem.psf, PSFGrid):
+        raise TypeError("method 'blind' finds one PSF: give none, or a single one as a first guess, not a PSFGrid")
+    _, method = resolve(then)
+    check_options(method, options, f"method {then!r}")
+    g = luminance(problem.image, 0)
+    if problem.psf is None:
+        found = _estimate(g, estimator, size, problem.callback)
+    else:
+        found = refine_psf(g, problem.psf.mean(axis=0), callback=problem.callback)
+    h = found.psf.astype(problem.image.dtype)
+    solution = method(replace(problem, psf=h[np.newaxis]), **options)
+    message = f"PSF by {found.method}: {found.message}; then {then}: {solution.message}"
+    return replace(solution, psf=found.psf, message=message)
+
+
+def _estimate(g: npt.NDArray[Any], estimator: str, size: int | str, callback: Any) -> PSFEstimate:
+    """The PSF, with warnings where it may be useless."""
+    verdict = diagnose(g)
+    if not verdict.recoverable or verdict.kind == "sharp":
+        warnings.warn(f"{verdict.message}; it is restored all the same", LsdeblurWarning, stacklevel=2)
+    options: dict[str, dict[str, Any]] = {"gradient-prior": {"size": size}}
+    names = ("gradient-prior", "parametric") if estimator == "auto" else (estimator,)
+    found = [estimate_psf(g, method=name, callback=callback, **options.get(name, {})) for name in names]
+    best = found[0] if len(found) == 1 else _likelier(g, *found)
+    if best.confidence < _DOUBTFUL:
+        warnings.warn(
+            f"the PSF is doubtful (confidence {best.confidence:.2f}): {best.message}; look at result.psf, give a part "
+            "of the image with more edges, or measure the PSF",
+            LsdeblurWarning,
+            stacklevel=2,
+        )
+    return best
+
+
+def _likelier(g: npt.NDArray[Any], free: PSFEstimate, parametric: PSFEstimate) -> PSFEstimate:
+    """By the image's spectrum; each pixel of a free form has its price, a family's few parameters have none."""
+    spectrum = Spectrum.of(g)
+    return parametric if unlikeliness(spectrum, parametric.psf) < cost(spectrum, free.psf, g.size) else free
