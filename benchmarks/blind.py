@@ -19,7 +19,9 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -120,7 +122,7 @@ class Judge:
         return error / self.least, 10 * np.log10(pixels / error), similarity(h, self.true)
 
 
-def line(name: str, rows: list[tuple[float, float, float]], seconds: list[float] | None = None) -> str:
+def line(name: str, rows: Sequence[tuple[float, float, float]], seconds: Sequence[float] | None = None) -> str:
     ratios, psnr, alike = np.array(rows).T
     shares = "".join(f"{np.mean(ratios <= limit):8.0%}" for limit in (1.5, 2, 3))
     spent = f"{np.median(seconds):8.1f}" if seconds else ""
@@ -136,14 +138,16 @@ def timed(blurred: np.ndarray) -> tuple[np.ndarray, float]:
     return blind.estimate_psf(blurred).psf, time.process_time() - begin
 
 
-def validate(count: int, pictures: list[Path]) -> None:
-    rows, seconds, names = [], [], []
-    for seed in range(count):
-        name, truth, blurred, true = simulated(seed, pictures)
-        h, spent = timed(blurred)
-        rows.append(Judge(truth, blurred, true)(h))
-        seconds.append(spent)
-        names.append(name)
+def judged(seed: int, pictures: list[Path]) -> tuple[str, tuple[float, float, float], float]:
+    """Name, figures and seconds of one simulated shake."""
+    name, truth, blurred, true = simulated(seed, pictures)
+    h, spent = timed(blurred)
+    return name, Judge(truth, blurred, true)(h), spent
+
+
+def validate(count: int, pictures: list[Path], workers: int) -> None:
+    with ProcessPoolExecutor(workers) as pool:
+        names, rows, seconds = zip(*pool.map(partial(judged, pictures=pictures), range(count)), strict=True)
     print(f"{count} simulated shakes\n{HEADER}\n{line('gradient-prior', rows, seconds)}\n\nthe worst")
     for i in sorted(range(count), key=lambda i: -rows[i][0])[:12]:
         print(f"{rows[i][0]:8.2f}{rows[i][2]:8.2f}  {names[i]}")
@@ -189,10 +193,11 @@ if __name__ == "__main__":
     parser.add_argument("--scenes", type=folder, help="pictures; the second half of their names' order is used")
     parser.add_argument("--data", type=folder, help="folder of im0I_ker0K.mat")
     parser.add_argument("--kernels", type=Path, help="where the kernels found are written")
+    parser.add_argument("--workers", type=int, default=1, help="processes")
     asked = parser.parse_args()
     print(machine())
     if asked.data:
         photographs(asked.data, asked.kernels)
     else:
         files = sorted(asked.scenes.glob("*.png")) if asked.scenes else []
-        validate(asked.cases, files[len(files) // 2 :])
+        validate(asked.cases, files[len(files) // 2 :], asked.workers)

@@ -78,8 +78,8 @@ def restore(
         "tikhonov", "wiener" or "inverse"; "richardson-lucy" for photon noise; "tv" (total variation),
         "hyper-laplacian" and "wavelet" for scenes with edges; "constrained" (values within bounds);
         "cgls" or "landweber", which are stopped early (`lsdeblur.iterative`); or a callable
-        ``(Problem, **options) -> Solution``. "nas-rif" needs no PSF, but an object on a uniform background
-        (`lsdeblur.blind.nas_rif`).
+        ``(Problem, **options) -> Solution``. "blind" finds the PSF itself
+        (`lsdeblur.blind.restoration`); "nas-rif" needs none for an object on a uniform background.
     boundary : str
         How the image is continued outside the frame: "free" (default: it is unknown, and only the observed pixels
         count), "taper", "periodic", "zero", "symmetric" or "edge" (`lsdeblur.boundary`).

@@ -94,7 +94,7 @@ def test_centred_moves_the_centroid(size: int) -> None:
 
 @pytest.mark.parametrize(("shape", "dtype"), [((150, 171), np.float32), ((151, 160), np.float64)])
 def test_a_shake_is_found(shape: tuple[int, int], dtype: Any) -> None:
-    blurred, truth = shaken(shape)
+    blurred, _ = shaken(shape)
     blurred = blurred.astype(dtype)
     before = blurred.copy()
     found = lsdeblur.estimate_psf(blurred)
