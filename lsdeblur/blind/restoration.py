@@ -16,11 +16,12 @@ from lsdeblur.blind import ESTIMATORS, diagnose, estimate_psf, luminance, refine
 from lsdeblur.blind._whittle import Spectrum, unlikeliness
 from lsdeblur.blind.gradient_prior import cost
 from lsdeblur.errors import LsdeblurWarning
-from lsdeblur.psf import PSFGrid
+from lsdeblur.psf import PSFGrid, delta
 
 __all__ = ["blind"]
 
 _DOUBTFUL = 0.6  # confidence
+_NO_BLUR = PSFEstimate(delta(), "parametric", 1.0)
 
 
 def blind(
@@ -83,13 +84,14 @@ def blind(
 
 def _estimate(g: npt.NDArray[Any], estimator: str, size: int | str, callback: Any) -> PSFEstimate:
     """The PSF, with warnings where it may be useless."""
-    verdict = diagnose(g)
-    if not verdict.recoverable or verdict.kind == "sharp":
-        warnings.warn(f"{verdict.message}; it is restored all the same", LsdeblurWarning, stacklevel=2)
     options: dict[str, dict[str, Any]] = {"gradient-prior": {"size": size}}
     names = ("gradient-prior", "parametric") if estimator == "auto" else (estimator,)
     found = [estimate_psf(g, method=name, callback=callback, **options.get(name, {})) for name in names]
     best = found[0] if len(found) == 1 else _likelier(g, *found)
+    verdict = diagnose(g)
+    blurred = verdict.kind != "sharp" or _likelier(g, best, _NO_BLUR) is best
+    if not (blurred and verdict.recoverable):
+        warnings.warn(f"{verdict.message}; it is restored all the same", LsdeblurWarning, stacklevel=2)
     if best.confidence < _DOUBTFUL:
         warnings.warn(
             f"the PSF is doubtful (confidence {best.confidence:.2f}): {best.message}; look at result.psf, give a part "
