@@ -7,7 +7,7 @@ as long as the spectrum becomes likelier. From the guess itself that alternation
 long leaves ripples in the image, and they fit the same PSF.
 
 What was tried and is worse: a scene of the fixed spectrum of Tikhonov's penalty (right PSFs gain up to 0.05 nats a
-frequency by what that misses, as much as PSFs that are a pixel too long, and lost up to 5 dB; here it is 0.004); the
+frequency by what that misses, as much as PSFs that are a pixel too long, and lost up to 5 dB; here it is 0.009); the
 map alone (a thin line has no width by which to tell all of it); pixels fitted without asking the spectrum (after the
 second round it is often less likely, and the restoration worse).
 """
@@ -93,7 +93,7 @@ def alternating(
     PSFEstimate
         `scores` are those above; the PSF of the lowest is taken, which may be the guess ("psf"). `confidence` is the
         probability that it is not, ``1 - 1 / sum exp(-score)``. `parameters` has M as "map" (rows, columns) and v,
-        squared pixels, as "softness".
+        squared pixels, as "softness". `converged` is False where the guess is kept or the caller ended the run.
 
     Raises
     ------
@@ -104,7 +104,11 @@ def alternating(
     -----
     The spectrum shows the moduli of the transfer function: what cannot be seen in them, a PSF's place or its mirror
     image, stays as it was. A scene's own softness resembles that of a PSF, so small errors of a Gaussian's width, or of
-    the softness of another PSF, are left. Some 4 seconds of a processor for 512 x 512 pixels, one of them for step 1.
+    the softness of another PSF, are left. Right PSFs were kept in all of 40
+    cases, motions and disks that were a pixel, 5 degrees or an eighth wrong came back to within 0.04 to 1.1 dB of what
+    the true one restores, of 1.7 to 6 dB (means of 4 scenes, benchmarks/refine.py). Of 16 PSFs from "gradient-prior", which its own
+    criterion finds likeliest already, 14 were kept, and two gained under 0.1 dB. Some 3 seconds of a processor for
+    512 x 512 pixels, half of one for step 1.
 
     References
     ----------
