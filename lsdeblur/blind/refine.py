@@ -9,7 +9,8 @@ long leaves ripples in the image, and they fit the same PSF.
 What was tried and is worse: a scene of the fixed spectrum of Tikhonov's penalty (right PSFs gain up to 0.05 nats a
 frequency by what that misses, as much as PSFs that are a pixel too long, and lost up to 5 dB; here it is 0.009); the
 map alone (a thin line has no width by which to tell all of it); pixels fitted without asking the spectrum (after the
-second round it is often less likely, and the restoration worse).
+second round it is often less likely, and the restoration worse); lighter total variation (the noise that it leaves fits
+a sharper PSF).
 """
 
 from __future__ import annotations
@@ -51,7 +52,6 @@ _KINDS = {  # of warps: what each may change, as combinations of the parameters 
     "map": np.eye(5)[:4],
     "map and softness": np.eye(5),
 }
-_LIGHT = 0.3  # of the automatic strength of total variation
 _NEAR, _FIT = 0.01, 15  # pull to the warped PSF, and iterations of the fit
 
 
@@ -71,8 +71,8 @@ def alternating(
        of the greatest posterior density less that of the guess, k the number of parameters and n that of independent
        values in the spectrum (Schwarz 1978, doi:10.1214/aos/1176344136, sec. 1), and one more is paid for leaving the
        guess, whose score is 0.
-    2. From the PSF of the lowest score, up to `rounds` times and as long as the score falls: the image by light total
-       variation (0.3 of the automatic strength, free boundary), then the PSF by least squares on the gradients at the
+    2. From the PSF of the lowest score, up to `rounds` times and as long as the score falls: the image by total
+       variation (free boundary), then the PSF by least squares on the gradients at the
        pixels whose neighbourhood was observed, non-negative, of sum 1, and drawn to that of step 1
        (`lsdeblur.blind._psf_fit`). "pixels" is the score of the best.
 
@@ -104,11 +104,11 @@ def alternating(
     -----
     The spectrum shows the moduli of the transfer function: what cannot be seen in them, a PSF's place or its mirror
     image, stays as it was. A scene's own softness resembles that of a PSF, so small errors of a Gaussian's width, or of
-    the softness of another PSF, are left. Right PSFs were kept in all of 40
-    cases, motions and disks that were a pixel, 5 degrees or an eighth wrong came back to within 0.04 to 1.1 dB of what
-    the true one restores, of 1.7 to 6 dB (means of 4 scenes, benchmarks/refine.py). Of 16 PSFs from "gradient-prior", which its own
-    criterion finds likeliest already, 14 were kept, and two gained under 0.1 dB. Some 3 seconds of a processor for
-    512 x 512 pixels, half of one for step 1.
+    the softness of another PSF, are left. Measured on 4 scenes (benchmarks/refine.py): right PSFs were kept in all of
+    40 cases; motions and disks that were a pixel, 5 degrees or an eighth wrong came back to within 0.04 to 1.1 dB of
+    what the true one restores (means), of 1.7 to 6 dB lost. Of 16 PSFs from "gradient-prior", which its own criterion
+    finds likeliest already, 14 were kept, and two gained under 0.1 dB. Some 3 seconds of a processor for 512 x 512
+    pixels, half of one for step 1.
 
     References
     ----------
@@ -135,7 +135,7 @@ def alternating(
     lam: float | str = "auto"
     goes_on = problem.goes_on(1, count + 1, scores[kind])
     while goes_on and len(history) <= count and history[-1] is min(history, key=_objective):
-        scene, lam = _light(problem, h, lam)
+        scene, lam = _restored(problem, h, lam)
         h = _fitted(scene, part, h, start, workers)
         score = n * unlikeliness(spectrum, h) - guess + (price[kind] or math.log(n) / 2)
         scores["pixels"] = min(score, scores.get("pixels", score))
@@ -258,18 +258,13 @@ def _warps(h: Array, basis: Array) -> Family:
     )
 
 
-def _light(problem: Problem, h: Array, lam: float | str) -> tuple[Array, float | str]:
-    """The image by light total variation, and its strength: 0.3 of the automatic one, found where `lam` is "auto"."""
+def _restored(problem: Problem, h: Array, lam: float | str) -> tuple[Array, float | str]:
+    """The image by total variation, and its strength: the automatic one, found where `lam` is "auto"."""
     posed = Problem(problem.image, h[np.newaxis].astype(problem.image.dtype), "free", problem.spacing, problem.workers)
-    options: dict[str, Any] = {"tol": 1e-2, "max_iter": 60}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", LsdeblurWarning)  # an image on the way, with a PSF that is not right yet
-        if isinstance(lam, str):
-            found = total_variation(posed, **options)
-            if found.lam is None:  # no noise: nothing to smooth
-                return found.image[0], lam
-            lam = _LIGHT * found.lam
-        return total_variation(posed, lam=lam, **options).image[0], lam
+        found = total_variation(posed, lam=lam, tol=1e-2, max_iter=60)
+    return found.image[0], lam if found.lam is None else found.lam  # None without noise: nothing to smooth
 
 
 def _fitted(scene: Array, g: Array, h: Array, h0: Array, workers: int | None) -> Array:
