@@ -96,8 +96,8 @@ def refine_psf(
     psf : array (rows, columns)
         The initial guess, its centre at pixel ``s // 2``.
     method : str
-        "alternating": least squares on image and PSF in turn, for ordinary scenes (`lsdeblur.blind.refine`);
-        "nas-rif": for an object on a uniform background (`lsdeblur.blind.nas_rif`).
+        "alternating": the size, angle and softness of the guess, then its pixels, for ordinary scenes
+        (`lsdeblur.blind.refine`); "nas-rif": for an object on a uniform background (`lsdeblur.blind.nas_rif`).
     **options
         The method's own: see its function.
 

@@ -34,7 +34,7 @@ from lsdeblur._methods import Problem, Progress, Solution
 from lsdeblur._results import PSFEstimate
 from lsdeblur._validate import check_non_negative, check_positive, check_size
 from lsdeblur.blind._inverse_filter import Filtered, Inverse, delta, inverse_filter
-from lsdeblur.blind._kernel import evidence, fitted_psf, padded, pruned, similarity
+from lsdeblur.blind._psf_fit import evidence, fitted_psf, padded, pruned, similarity
 from lsdeblur.blind._support import as_background, as_support, found_support, sharp_outline
 from lsdeblur.boundary import extend, grid_shape
 from lsdeblur.errors import ConvergenceWarning, LsdeblurWarning, ParameterChoiceError
