@@ -14,7 +14,7 @@ import lsdeblur
 from lsdeblur import LsdeblurWarning, Restoration, blind, metrics, psf, restore, simulate
 from lsdeblur.blind import _alternation as steps
 from lsdeblur.blind import gradient_prior
-from lsdeblur.blind._kernel import similarity
+from lsdeblur.blind._psf_fit import similarity
 from lsdeblur.spectrum import transfer_function
 
 SHAKE = psf.shake(11, rng=4)

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lsdeblur import _fft
 from lsdeblur._methods import Problem, Progress
 from lsdeblur._results import PSFEstimate
 from lsdeblur._validate import check_choice, check_size
 from lsdeblur.blind._alternation import alternated, resized
+from lsdeblur.blind._psf_fit import similarity
 from lsdeblur.blind._whittle import Spectrum, unlikeliness
 
 __all__ = ["SMALLEST", "cost", "gradient_prior"]
@@ -108,7 +108,7 @@ def gradient_prior(
     finalists = begun[: _FINALISTS if first else 1]
     finalists, last = _compared(finalists, image, 1.0, problem if first else None, (len(runs), total))
     best, *others = _polished(finalists, image)
-    agreement = [_correlation(best.psf, run.psf) for run in others]
+    agreement = [similarity(best.psf, run.psf) for run in others]
     confidence = float(np.mean(agreement)) if others else 0.5
     return PSFEstimate(
         best.psf,
@@ -164,13 +164,6 @@ def trimmed(h: Array) -> Array:
     middle = len(h) // 2
     reach = int(np.abs(np.argwhere(h > 0) - middle).max()) + _MARGIN
     return h[middle - reach : middle + reach + 1, middle - reach : middle + reach + 1] if reach < middle else h
-
-
-def _correlation(a: Array, b: Array) -> float:
-    """Of two PSFs, at the best shift by whole pixels: 1 for equal ones."""
-    grid = tuple(_fft.good_size(n + m) for n, m in zip(a.shape, b.shape, strict=True))
-    A, B = (_fft.rfftn(np.pad(h, [(0, n - s) for n, s in zip(grid, h.shape, strict=True)]), 2, 1) for h in (a, b))
-    return float(_fft.irfftn(A * B.conj(), grid, 1).max()) / float(np.linalg.norm(a) * np.linalg.norm(b))
 
 
 def _sizes(size: int | str, shape: tuple[int, ...]) -> list[int]:
