@@ -187,7 +187,7 @@ def _standardised(image: Array) -> Array:
         )
     part = image[_busiest(image)]
     part = (part - part.mean(dtype=np.float64)).astype(np.float32)
-    return part * np.float32(_CONTRAST / max(float(part.std(dtype=np.float64)), np.finfo(np.float32).tiny))
+    return part * np.float32(_CONTRAST / max(float(part.std(dtype=np.float64)), 1e-30))
 
 
 def _busiest(image: Array) -> tuple[slice, ...]:
