@@ -141,10 +141,11 @@ def test_moffat_alone() -> None:
     assert found.parameters["fwhm"] == pytest.approx(4.0, rel=0.15)
 
 
-@pytest.mark.parametrize("shape", [(200, 231), (191, 140)])
-def test_turned_and_mirrored_images(shape: tuple[int, int]) -> None:
+@pytest.mark.parametrize(("shape", "turns"), [((201, 226), ("T", "mirror")), ((193, 145), ("mirror", "rot90"))])
+def test_turned_and_mirrored_images(shape: tuple[int, int], turns: tuple[str, ...]) -> None:
     image = photograph(psf.motion(12, 25), shape)
-    for changed, angle in ((image.T, 65), (image[:, ::-1], 155), (np.rot90(image), 115)):
+    changes = {"T": (image.T, 65), "mirror": (image[:, ::-1], 155), "rot90": (np.rot90(image), 115)}
+    for changed, angle in (changes[turn] for turn in turns):
         found = estimate(changed, families=["motion"])
         assert found.parameters["family"] == "motion"
         assert found.parameters["length"] == pytest.approx(12, abs=0.3)

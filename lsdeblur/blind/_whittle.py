@@ -18,6 +18,16 @@ pictures, whose noise falls off, are not seen); the periodogram without evening 
 rules it, and its scatter is up to 1.8 times as large); frequencies below 0.15 (Gaussians come out 2 % narrower); a
 prior that fixes the exponent (Gaussians on scenes with another one are 14 % off); no softness of the scene's own (a
 page of text is then a Gaussian blur of 0.8 pixels, and its motions have defocus besides).
+
+What was tried for the width of Gaussians, which is right to 5 % in some 60 % of cases (13 scenes, 5 to 8 draws each,
+sigma of 0.8 to 4 pixels), and does not help: the widths of isolated strong edges (profiles along the gradient that fit
+a Gaussian to 3 or 6 %; low quantiles less 0.3 to 0.7 pixels for the scene) alone reach 40 to 59 %, as bricks, grass and
+text have no such edges, a coin's rim is 13 % too narrow and the moon's edges 40 % too wide; averaged with the
+spectrum's they gain and lose a few cases at a time, never on both the scenes of the constants and the others. The ratio
+of an edge's gradient before and after blurring it again (Zhuo & Sim 2011, doi:10.1016/j.patcog.2011.03.009, sec. 3) is
+off by tens of percent in texture. The kurtosis of the deconvolved gradient, the noise's share taken off, peaks at 0.5
+to 1.4 times the width. A spectrum of its own for each of nine parts of the image shows that the errors are those of the
+whole scene: no quantile of the nine is better than the whole on both sets of scenes.
 """
 
 from __future__ import annotations
