@@ -131,7 +131,7 @@ def _psf_step(edges: Array, target: Array, h: Array) -> Array:
 
     def slope(k: Array) -> Array:
         if s <= _DENSE:
-            return (A @ k.ravel()).reshape(s, s) + ridge * k - b
+            return np.einsum("ij,j->i", A, k.ravel()).reshape(s, s) + ridge * k - b  # BLAS would start threads
         padded = np.zeros((2 * s, 2 * s))
         padded[:s, :s] = k
         return _fft.irfftn(spectrum * _fft.rfftn(padded, 2, 1), padded.shape, 1)[:s, :s] + ridge * k - b

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lsdeblur.blind._whittle import Fit, Spectrum
+from lsdeblur.blind._whittle import PIECE, Fit, Spectrum, columns_products
 
 __all__ = ["Ripples"]
 
@@ -55,7 +55,7 @@ class Ripples:
         known = np.linalg.qr(X)[0]
         left = np.log(spectrum.power[few] / sharp.M[few]).astype(np.float32)
         left *= weights[:, 0]
-        left -= known @ (known.T @ left)
+        left -= np.einsum("np,p->n", known, np.einsum("np,n->p", known, left))
         wy, wx = (w[few].astype(np.float32) for w in (spectrum.wy, spectrum.wx))
         return cls(wy, wx, share, weights, known, left)
 
@@ -88,7 +88,7 @@ class Ripples:
         """Squares that blurs (columns) explain, with coefficients >= 0 for the ripples and the `fall` of K (n, m)."""
         ripple, smooth = (self._left(part) for part in (K / fall, fall))
         a, b, c = (np.einsum("ij,ij->j", *pair) + 1e-6 for pair in ((ripple,) * 2, (smooth,) * 2, (ripple, smooth)))
-        p, q = (self.residual @ part for part in (ripple, smooth))
+        p, q = (np.einsum("n,nj->j", self.residual, part) for part in (ripple, smooth))
         determinant = np.maximum(a * b - c * c, 1e-6)
         u, v = (b * p - c * q) / determinant, (a * q - c * p) / determinant
         alone = np.where(p > 0, p * p / a, 0.0)
@@ -98,7 +98,9 @@ class Ripples:
         """What a blur of power K would leave of the log spectrum beyond what the scene and the noise can imitate."""
         t = np.log(self.share * (K - 1) + 1 + np.float32(_LEAST))
         t *= self.weights
-        t -= self.known @ (self.known.T @ t)
+        shares = columns_products(self.known, t)
+        for rows in (slice(i, i + PIECE) for i in range(0, len(t), PIECE)):  # BLAS would start threads for the whole
+            t[rows] -= self.known[rows] @ shares
         return t
 
 

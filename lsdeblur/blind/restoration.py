@@ -20,7 +20,7 @@ from lsdeblur.psf import PSFGrid, delta
 
 __all__ = ["blind"]
 
-_DOUBTFUL = 0.6  # confidence
+_DOUBTFUL = 0.55  # confidence
 _NO_BLUR = PSFEstimate(delta(), "parametric", 1.0)
 
 
