@@ -139,17 +139,24 @@ def timed(blurred: np.ndarray) -> tuple[np.ndarray, float]:
     return blind.estimate_psf(blurred).psf, time.process_time() - begin
 
 
-def judged(seed: int, pictures: list[Path]) -> tuple[str, tuple[float, float, float], float]:
-    """Name, figures and seconds of one simulated shake."""
+def judged(seed: int, pictures: list[Path]) -> tuple[str, tuple[float, float, float], float, float]:
+    """Name, figures and seconds of one simulated shake, and its size in parts of the frame's."""
     name, truth, blurred, true = simulated(seed, pictures)
     h, spent = timed(blurred)
-    return name, Judge(truth, blurred, true)(h), spent
+    return name, Judge(truth, blurred, true)(h), spent, len(true) / min(blurred.shape)
 
 
 def validate(count: int, pictures: list[Path], workers: int) -> None:
     with ProcessPoolExecutor(workers) as pool:
-        names, rows, seconds = zip(*pool.map(partial(judged, pictures=pictures), range(count)), strict=True)
-    print(f"{count} simulated shakes\n{HEADER}\n{line('gradient-prior', rows, seconds)}\n\nthe worst")
+        cases = list(pool.map(partial(judged, pictures=pictures), range(count)))
+    names, rows, seconds, parts = zip(*cases, strict=True)
+    print(f"{count} simulated shakes\n{HEADER}\n{line('all', rows, seconds)}")
+    for low, high in ((0, 1 / 12), (1 / 12, 1 / 6), (1 / 6, 1)):
+        chosen = [(row, s) for row, s, part in zip(rows, seconds, parts, strict=True) if low < part <= high]
+        if chosen:
+            some, spent = zip(*chosen, strict=True)
+            print(line(f"{len(some)}, {low:.0%}-{high:.0%} of frame", some, spent))
+    print("\nthe worst: error ratio, similarity")
     for i in sorted(range(count), key=lambda i: -rows[i][0])[:12]:
         print(f"{rows[i][0]:8.2f}{rows[i][2]:8.2f}  {names[i]}")
 

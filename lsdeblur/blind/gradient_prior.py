@@ -30,7 +30,7 @@ _ROUNDS = 3  # at each scale
 _STEP = math.sqrt(0.5)  # from one scale to the next
 _HALFWAY = 0.5  # scale at which candidates are compared first
 _FINALISTS = 3
-_LARGEST = 0.25  # of the smaller side: a PSF of more leaves too little of the scene
+_LARGEST = 0.3  # of the smaller side: a PSF of more leaves too little of the scene
 _PRICE = 8.0  # of a pixel of the PSF, in pixels of the image
 _POLISH = (1e-3, 3e-4)  # lambdas of the last rounds
 _MARGIN = 3
@@ -62,7 +62,7 @@ def gradient_prior(
         the 512 x 512 pixels with the most edges are used.
     size : int or "auto"
         Pixels to a side of the square that holds the PSF, odd and at least 3; "auto" tries 9 to 111, up to
-        a quarter of the smaller side. A square that is twice as wide as the blur does no harm, one much wider does.
+        0.3 of the smaller side. A square that is twice as wide as the blur does no harm, one much wider does.
     callback : callable, optional
         Called after each candidate; `StopIteration` ends the search with the best so far.
 
