@@ -28,7 +28,7 @@ __all__ = ["NO_PSF", "checked_psf", "checked_workers", "problem_of", "problems_o
 
 _CLIPPED = 0.05  # share of the pixels from which on clipped areas are probably large
 NO_PSF = (
-    "psf is missing: method {!r} needs the blur; make one with lsdeblur.psf (gaussian, motion, disk, ...) "
+    "psf is missing: method {!r} needs the blur; make one with lsdeblur.psf (gaussian, motion, disk, ...), "
     "measure one with psf.from_image, or use method='blind', which estimates it"
 )
 

@@ -132,7 +132,8 @@ def restore(
         `background`, `gain`, `read_noise`, `tv`, `stop`, `safety`, `accelerated`; for "tv" and "wavelet" `lam`,
         `bounds`, `noise_std`; for "hyper-laplacian" `exponent`, too; for "constrained" `bounds`, `lam`, `penalty`,
         `tau`; for "cgls" and "landweber" (`lsdeblur.iterative.cgls`) `stop`, `noise_std`, `safety`; for "nas-rif"
-        `support`, `background`, `size`, `gamma`; for all of them `tol` and `max_iter`.
+        `support`, `background`, `size`, `gamma`; for all of them `tol` and `max_iter`. For "blind" `estimator`, `size`,
+        `then` (the method that restores) and those of that method.
 
     Returns
     -------

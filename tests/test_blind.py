@@ -153,6 +153,16 @@ def test_callback_ends_the_search() -> None:
     assert found.psf.sum() == pytest.approx(1)
 
 
+@pytest.mark.parametrize("name", ["diagnosis", "gradient_prior", "nas_rif", "parametric", "refine", "restoration"])
+def test_the_modules_with_the_options_are_there(name: str) -> None:
+    assert getattr(lsdeblur.blind, name).__doc__
+
+
+def test_no_module_is_made_up() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'guess'"):
+        lsdeblur.blind.guess  # noqa: B018
+
+
 G = reference.image((60, 61))
 
 
@@ -161,18 +171,23 @@ G = reference.image((60, 61))
     [
         (lambda: blind.estimate_psf(G, size=8), ValueError, "size must be an odd number of pixels from 3"),
         (lambda: blind.estimate_psf(G, size=61), ValueError, "size must be an odd number of pixels from 3"),
-        (lambda: blind.estimate_psf(G, size="large"), ValueError, "size must be one of 'auto'"),
+        (lambda: blind.estimate_psf(G, size="large"), TypeError, "size must be an odd number of pixels or 'auto'"),
         (lambda: blind.estimate_psf(G[:20]), ValueError, "fewer than 32 to a side.*give a larger part"),
         (lambda: blind.estimate_psf(0 * G), ValueError, "image is constant"),
         (lambda: blind.estimate_psf(G, method="guess"), ValueError, "method must be one of 'gradient-prior'"),
         (lambda: blind.estimate_psf(G, lam=1), TypeError, "method 'gradient-prior' has no option 'lam'"),
+        (lambda: blind.estimate_psf(np.stack([G] * 3, -1)), ValueError, "name that of the colours with channel_axis="),
         (lambda: blind.refine_psf(G, np.ones((70, 3))), ValueError, "psf .* is larger than the image"),
         (lambda: blind.refine_psf(G, SHAKE, method="guess"), ValueError, "method must be one of 'alternating'"),
         (lambda: restore(G), ValueError, "psf is missing.*method='blind'"),
-        (lambda: restore(reference.image((9, 9, 9)), method="blind"), ValueError, "two axes, but the image has 3"),
+        (
+            lambda: restore(reference.image((9, 9, 9)), method="blind"),
+            ValueError,
+            "the image has 3.*channel_axis=",
+        ),
         (lambda: restore(G, method="blind", then="nas-rif"), ValueError, "then must be one of"),
         (lambda: restore(G, method="blind", estimator="guess"), ValueError, "estimator must be one of 'auto'"),
-        (lambda: restore(G, method="blind", lam=0.1, nothing=1), TypeError, "'wavelet' has no option 'nothing'"),
+        (lambda: restore(G, method="blind", lam=0.1, nothing=1), TypeError, "then='wavelet' has no option 'nothing'"),
     ],
 )
 def test_errors(call: Any, error: Any, message: str) -> None:
@@ -220,5 +235,5 @@ def test_a_given_psf_is_refined() -> None:
 
 
 def test_a_sharp_image_is_noticed() -> None:
-    with pytest.warns(LsdeblurWarning, match="sharp.*restored all the same"):
+    with pytest.warns(LsdeblurWarning, match="hardly a blur.*sharp.*restored all the same"):
         restore(leaves((140, 150), 3), method="blind", estimator="parametric", then="tikhonov")

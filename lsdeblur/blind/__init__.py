@@ -7,7 +7,8 @@
 `diagnose`         sharp, motion, defocus, mixed, or not recoverable, with numbers
 =================  ============================================================================
 
-``restore(image, method="blind")`` estimates, refines and restores.
+``restore(image, method="blind")`` estimates the PSF, or refines the one it is given, and restores. Which options
+there are, say the modules `gradient_prior`, `parametric`, `nas_rif`, `refine`, `diagnosis` and `restoration`.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ from lsdeblur._results import Diagnosis, PSFEstimate
 from lsdeblur._validate import as_psf, channels_first, check_choice, check_fits
 
 __all__ = ["Diagnosis", "PSFEstimate", "diagnose", "estimate_psf", "refine_psf"]
+
+_MODULES = ("diagnosis", "gradient_prior", "nas_rif", "parametric", "refine", "restoration")
 
 #: name -> "module:callable(image, *, callback=None, **options) -> PSFEstimate" of an image (*spatial) of floats
 ESTIMATORS: dict[str, str] = {
@@ -122,12 +125,23 @@ def diagnose(image: npt.ArrayLike, *, channel_axis: int | None = None) -> Diagno
 
 def luminance(image: npt.ArrayLike, channel_axis: int | None) -> npt.NDArray[np.floating[Any]]:
     """One checked image of two axes: of three channels their Rec. 709 luminance, of other numbers their mean."""
+    if channel_axis is None and np.ndim(image) == 3:
+        raise ValueError(
+            f"image has 3 axes, {np.shape(image)}, and a PSF is found in a plane of two: name that of the colours with "
+            "channel_axis="
+        )
     channels = channels_first(image, channel_axis, ndim=(2,))
     weights = np.array([0.2126, 0.7152, 0.0722]) if len(channels) == 3 else np.full(len(channels), 1 / len(channels))
     g = np.tensordot(weights.astype(channels.dtype), channels, 1) if len(channels) > 1 else channels[0]
     if np.ptp(g) == 0:
         raise ValueError("image is constant: a blur leaves no trace in it; give a part with edges")
     return g
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return importlib.import_module(f"lsdeblur.blind.{name}")
+    raise AttributeError(f"module 'lsdeblur.blind' has no attribute {name!r}")
 
 
 def _call(table: dict[str, str], method: str, *arrays: Any, callback: Any, **options: Any) -> PSFEstimate:

@@ -12,7 +12,6 @@ import numpy.typing as npt
 
 from lsdeblur._methods import Problem, Progress
 from lsdeblur._results import PSFEstimate
-from lsdeblur._validate import check_choice, check_size
 from lsdeblur.blind._alternation import alternated, resized
 from lsdeblur.blind._psf_fit import similarity
 from lsdeblur.blind._whittle import Spectrum, unlikeliness
@@ -113,7 +112,7 @@ def gradient_prior(
         best.psf,
         "gradient-prior",
         confidence,
-        f"a PSF within {best.size} x {best.size} pixels, lambda {best.lam:g}, the best of {len(begun)} candidates; "
+        f"a PSF of {len(best.psf)} x {len(best.psf)} pixels, the best of {len(begun)} candidates; "
         f"its correlation with the nearest of the other finalists is {confidence:.2f}",
         converged=first and last,
         n_iter=best.rounds,
@@ -166,10 +165,11 @@ def trimmed(h: Array) -> Array:
 
 
 def _sizes(size: int | str, shape: tuple[int, ...]) -> list[int]:
-    if isinstance(size, str):
-        check_choice(size, ("auto",), "size")
+    if size == "auto":
         return [s for s in _SIZES if s <= _LARGEST * min(shape)]
-    s = check_size(size, 1)[0]
+    if not isinstance(size, (int, np.integer)):
+        raise TypeError(f"size must be an odd number of pixels or 'auto', not {size!r}")
+    s = int(size)
     if s % 2 == 0 or not 3 <= s <= min(shape):
         raise ValueError(
             f"size must be an odd number of pixels from 3 to the image's smaller side ({min(shape)}), not {size!r}"

@@ -93,7 +93,7 @@ def parametric(
     if min(image.shape) < SMALLEST:
         raise ValueError(
             f"image is {image.shape[0]} x {image.shape[1]} pixels: the spectrum of fewer than {SMALLEST} to a side "
-            "does not show a blur; give a larger part, or method='gradient-prior'"
+            "does not show a blur; give a larger part"
         )
     problem = Problem(image[np.newaxis], None, "free", (1.0, 1.0), callback=callback)
     spectrum = Spectrum.of(image)

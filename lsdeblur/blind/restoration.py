@@ -16,12 +16,12 @@ from lsdeblur.blind import ESTIMATORS, diagnose, estimate_psf, luminance, refine
 from lsdeblur.blind._whittle import Spectrum, unlikeliness
 from lsdeblur.blind.gradient_prior import cost
 from lsdeblur.errors import LsdeblurWarning
-from lsdeblur.psf import PSFGrid, delta
+from lsdeblur.psf import PSFGrid
 
 __all__ = ["blind"]
 
 _DOUBTFUL = 0.55  # confidence
-_NO_BLUR = PSFEstimate(delta(), "parametric", 1.0)
+_SHARP = 1.0  # pixels, standard deviation of a PSF along its longest axis
 
 
 def blind(
@@ -63,14 +63,14 @@ def blind(
     if len(problem.shape) != 2:
         raise ValueError(
             f"method 'blind' estimates a PSF of two axes, but the image has {len(problem.shape)} spatial ones: "
-            "estimate it from a plane (blind.estimate_psf), or measure it (psf.from_image)"
+            "name colours with channel_axis=; for a volume, measure the PSF (psf.from_image)"
         )
     check_choice(then, sorted(set(METHODS) - BLIND), "then")
     check_choice(estimator, ("auto", *ESTIMATORS), "estimator")
     if isinstance(problem.psf, PSFGrid):
         raise TypeError("method 'blind' finds one PSF: give none, or a single one as a first guess, not a PSFGrid")
     _, method = resolve(then)
-    check_options(method, options, f"method {then!r}")
+    check_options(method, options, f"method 'blind' has size=, estimator= and then=; then={then!r}")
     g = luminance(problem.image, 0)
     if problem.psf is None:
         found = _estimate(g, estimator, size, problem.callback)
@@ -89,9 +89,15 @@ def _estimate(g: npt.NDArray[Any], estimator: str, size: int | str, callback: An
     found = [estimate_psf(g, method=name, callback=callback, **options.get(name, {})) for name in names]
     best = found[0] if len(found) == 1 else _likelier(g, *found)
     verdict = diagnose(g)
-    blurred = verdict.kind != "sharp" or _likelier(g, best, _NO_BLUR) is best
-    if not (blurred and verdict.recoverable):
+    if not verdict.recoverable:
         warnings.warn(f"{verdict.message}; it is restored all the same", LsdeblurWarning, stacklevel=2)
+    elif (wide := _width(best.psf)) < _SHARP:
+        warnings.warn(
+            f"the PSF found is hardly a blur ({wide:.2g} pixels, standard deviation); the image is {verdict.message}; "
+            "it is restored all the same",
+            LsdeblurWarning,
+            stacklevel=2,
+        )
     if best.confidence < _DOUBTFUL:
         warnings.warn(
             f"the PSF is doubtful (confidence {best.confidence:.2f}): {best.message}; look at result.psf, give a part "
@@ -100,6 +106,12 @@ def _estimate(g: npt.NDArray[Any], estimator: str, size: int | str, callback: An
             stacklevel=2,
         )
     return best
+
+
+def _width(h: npt.NDArray[Any]) -> float:
+    """Standard deviation in pixels along the PSF's longest axis."""
+    at = np.indices(h.shape).reshape(2, -1)
+    return float(np.sqrt(max(np.linalg.eigvalsh(np.cov(at, aweights=h.ravel(), ddof=0))[-1], 0)))
 
 
 def _likelier(g: npt.NDArray[Any], free: PSFEstimate, parametric: PSFEstimate) -> PSFEstimate:
