@@ -36,6 +36,10 @@ bench: $(READY)  ## run the benchmarks (DATA=folder adds the one on real photogr
 	$(PY) benchmarks/transforms.py
 	$(PY) benchmarks/varying.py
 	$(PY) benchmarks/poisson.py
+	$(PY) benchmarks/blind.py
+	$(PY) benchmarks/blind_parametric.py
+	$(PY) benchmarks/nas_rif.py
+	$(PY) benchmarks/refine.py
 	$(PY) benchmarks/speed.py
 	$(PY) benchmarks/memory.py
 	$(PY) benchmarks/large.py

@@ -66,13 +66,19 @@ def latent(data: Array, H: Array, P: Array, lam: float) -> tuple[Array, Array]:
     HY *= H.conj()
     power = H.real**2 + H.imag**2
     f, F, beta = data, HY, lam / _STEEPEST**2
+    weight, steep = np.empty_like(power), np.empty(grid, bool)
+    squares = np.empty((2, *grid), data.dtype)
     while beta < _STIFF:
         g = slopes(f)
-        g *= g[0] ** 2 + g[1] ** 2 >= real(lam / beta)
+        np.multiply(g, g, out=squares)
+        squares[0] += squares[1]
+        g *= np.greater_equal(squares[0], real(lam / beta), out=steep)
         F = _fft.rfftn(divergence(g), 2, 1)
         F *= real(beta)
         F += HY
-        F /= power + real(beta) * P
+        np.multiply(P, real(beta), out=weight)
+        weight += power
+        F *= np.divide(real(1), weight, out=weight)
         f = _fft.irfftn(F, grid, 1, overwrite=False)
         beta *= _GROWTH
     return f, F
