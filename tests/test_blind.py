@@ -14,7 +14,7 @@ import lsdeblur
 from lsdeblur import LsdeblurWarning, Restoration, blind, metrics, psf, restore, simulate
 from lsdeblur.blind import _alternation as steps
 from lsdeblur.blind import gradient_prior
-from lsdeblur.blind._psf_fit import similarity
+from lsdeblur.blind._psf_fit import pruned, similarity
 from lsdeblur.spectrum import transfer_function
 
 SHAKE = psf.shake(11, rng=4)
@@ -72,13 +72,13 @@ def test_the_psf_comes_back_from_exact_edges(size: int) -> None:
     np.testing.assert_allclose(h.sum(), 1, atol=0.02)
 
 
-def test_tidy_drops_what_is_faint_or_apart() -> None:
+def test_pruned_drops_what_is_faint_or_apart() -> None:
     h = np.zeros((9, 9))
     h[4, 3:6] = 1.0
     h[4, 6], h[0, 0], h[5, 4] = 0.01, 0.1, -0.5
     expected = np.zeros((9, 9))
     expected[4, 3:6] = 1 / 3
-    np.testing.assert_allclose(steps.tidy(h, 0.02), expected)
+    np.testing.assert_allclose(pruned(h, 0.02, 0.1), expected)
 
 
 @pytest.mark.parametrize("size", [7, 8])

@@ -6,7 +6,6 @@ image and PSF say.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lsdeblur import _fft
+from lsdeblur.blind._psf_fit import descended, pruned
 from lsdeblur.boundary import crop, extend
 from lsdeblur.spectrum import frequencies, transfer_function
 
@@ -47,7 +47,7 @@ def alternated(image: Array, h: Array, lams: Sequence[float]) -> Array:
     for lam in lams:
         H = transfer_function(h.astype(image.dtype), grid, workers=1)
         f, F = latent(data, H, P, lam)
-        h = centred(tidy(_psf_step(slopes(f), slopes(data), h), _FAINT))
+        h = centred(pruned(_psf_step(slopes(f), slopes(data), h), _FAINT, _APART))
         model = _filtered(transfer_function(h.astype(image.dtype), grid, workers=1), F, grid)
         crop(model, shape)[...] = image
         data = model
@@ -142,7 +142,7 @@ def _psf_step(edges: Array, target: Array, h: Array) -> Array:
         padded[:s, :s] = k
         return _fft.irfftn(spectrum * _fft.rfftn(padded, 2, 1), padded.shape, 1)[:s, :s] + ridge * k - b
 
-    found = _descended(h, slope, curvature, _DESCENT)
+    found = descended(h, slope, curvature, _DESCENT, lambda k: np.maximum(k, 0))
     return found if found.any() else h
 
 
@@ -157,35 +157,6 @@ def _toeplitz(own: Array, s: int) -> Array:
     lags = np.zeros((2 * s, 2 * s))
     lags[_around(lags.shape, s - 1)] = own[_around(own.shape, s - 1)]
     return _fft.rfftn(lags, 2, 1)
-
-
-def _descended(h: Array, slope: Any, curvature: float, steps: int) -> Array:
-    """Accelerated projected descent of a quadratic over h >= 0, begun anew where it overshoots.
-
-    Beck and Teboulle 2009, doi:10.1137/080716542, eqs. (4.1)-(4.3); O'Donoghue and Candes 2015,
-    doi:10.1007/s10208-013-9150-3, sec. 3.2.
-    """
-    ahead, t = h, 1.0
-    for _ in range(steps):
-        new = np.maximum(ahead - slope(ahead) / curvature, 0)
-        if float(((ahead - new) * (new - h)).sum()) > 0:
-            t = 1.0
-        following = (1 + math.sqrt(1 + 4 * t * t)) / 2
-        ahead = new + ((t - 1) / following) * (new - h)
-        h, t = new, following
-    return h
-
-
-def tidy(h: Array, faint: float) -> Array:
-    """Without negative and faint values and small parts that lie apart; of sum 1."""
-    from scipy.ndimage import label
-
-    h = np.where(h < faint * h.max(), 0.0, h)
-    parts, n = label(h > 0, np.ones((3, 3)))
-    if n > 1:
-        sums = np.bincount(parts.ravel(), h.ravel())
-        h = h * (sums >= _APART * sums.max())[parts]
-    return h / h.sum()
 
 
 def centred(h: Array) -> Array:
@@ -204,4 +175,4 @@ def resized(h: Array, s: int) -> Array:
     """The PSF on s x s pixels that cover the same field."""
     import cv2
 
-    return centred(tidy(cv2.resize(h, (s, s), interpolation=cv2.INTER_CUBIC), 0.0))
+    return centred(pruned(cv2.resize(h, (s, s), interpolation=cv2.INTER_CUBIC), 0.0, _APART))

@@ -15,8 +15,9 @@ Proc. ICML, 272-279, doi:10.1145/1390156.1390191, fig. 1 (projection on the simp
 
 from __future__ import annotations
 
+import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,13 +29,13 @@ from lsdeblur._methods import Problem
 from lsdeblur.errors import LsdeblurWarning
 from lsdeblur.spectrum import transfer_function
 
-__all__ = ["evidence", "fitted_psf", "padded", "pruned", "similarity", "simplex"]
+__all__ = ["descended", "evidence", "fitted_psf", "padded", "pruned", "similarity", "simplex"]
 
 Array = npt.NDArray[Any]
 
 _POWER = 12  # power iterations for the largest eigenvalue; what they may miss:
 _MARGIN = 1.05
-_PART, _SPECK = 0.01, 0.05  # of the largest value, and of the largest connected part's light
+_FAINT, _SPECK = 0.01, 0.05  # of the largest value, and of the largest connected part's light
 
 
 def fitted_psf(
@@ -83,17 +84,26 @@ def fitted_psf(
         v = normal(v)
         largest = float(np.linalg.norm(v))
         v /= largest
-    step, pull = 1 / (_MARGIN * largest + mu * own), mu * own
-    h = z = start.astype(np.float64)
-    t = 1.0
-    for _ in range(max_iter):
-        new = simplex(z - step * (normal(z) - target + pull * (z - h0)))
-        if np.vdot(z - new, new - h) > 0:  # the momentum leads uphill
-            t, z = 1.0, new
-        else:
-            following = (1 + (1 + 4 * t * t) ** 0.5) / 2
-            t, z = following, new + (t - 1) / following * (new - h)
-        h = new
+    pull = mu * own
+
+    def slope(h: Array) -> Array:
+        return normal(h) - target + pull * (h - h0)
+
+    return descended(start.astype(np.float64), slope, _MARGIN * largest + pull, max_iter, simplex)
+
+
+def descended(
+    h: Array, slope: Callable[[Array], Array], curvature: float, steps: int, project: Callable[[Array], Array]
+) -> Array:
+    """Accelerated projected descent of a quadratic from h, begun anew where the momentum leads uphill."""
+    ahead, t = h, 1.0
+    for _ in range(steps):
+        new = project(ahead - slope(ahead) / curvature)
+        if float(((ahead - new) * (new - h)).sum()) > 0:
+            t = 1.0
+        following = (1 + math.sqrt(1 + 4 * t * t)) / 2
+        ahead = new + ((t - 1) / following) * (new - h)
+        h, t = new, following
     return h
 
 
@@ -104,12 +114,12 @@ def simplex(v: Array) -> Array:
     return np.maximum(v - shifts[falling > shifts][-1], 0)
 
 
-def pruned(h: Array) -> Array:
-    """Without what is under 1 % of the maximum, and connected parts under 5 % of the largest one's light."""
-    h = np.where(h >= _PART * h.max(), h, 0)
+def pruned(h: Array, faint: float = _FAINT, apart: float = _SPECK) -> Array:
+    """Without what is under `faint` of the maximum, and connected parts under `apart` of the largest one's light."""
+    h = np.where(h >= faint * h.max(), h, 0)
     labels, n = ndimage.label(h > 0, np.ones((3,) * h.ndim))
     light = ndimage.sum(h, labels, range(1, n + 1))
-    h = np.where(np.isin(labels, 1 + np.flatnonzero(light >= _SPECK * np.max(light))), h, 0)
+    h = np.where(np.isin(labels, 1 + np.flatnonzero(light >= apart * np.max(light))), h, 0)
     return h / h.sum()
 
 

@@ -46,7 +46,7 @@ from lsdeblur.blind._families import Family
 from lsdeblur.noise import hann
 from lsdeblur.spectrum import frequencies, hermitian_weights, transfer_function
 
-__all__ = ["PIECE", "Fit", "Spectrum", "columns_products", "fitted", "unlikeliness"]
+__all__ = ["PIECE", "SMALLEST", "Fit", "Spectrum", "columns_products", "fitted", "unlikeliness"]
 
 Array = npt.NDArray[Any]
 
@@ -59,6 +59,8 @@ _FAINT = 0.03  # of the gradient's mean power: what is weaker is not brought up 
 _CORRELATED = 16  # frequencies that count as one value: neighbours under the window, and what the model of S misses
 _SOFT = (0.1, 0.15)  # squared pixels: variance, and its spread, of the softness that sharp photographs have
 _TINT = ((0.1, 0.4), (0.0, 0.2))  # d_1, squared pixels: the variance of what correlates the noise; and d_2
+#: pixels to a side of an image, below which its spectrum does not show a blur
+SMALLEST = 32
 #: rows of a product at a time
 PIECE = 128
 _SETTLED = 0.01  # of the value: no more is gained

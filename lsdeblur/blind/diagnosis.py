@@ -10,8 +10,8 @@ import numpy.typing as npt
 
 from lsdeblur._results import Diagnosis, PSFEstimate
 from lsdeblur.blind._families import FAMILIES, MAX_LENGTH
-from lsdeblur.blind._whittle import Spectrum, fitted
-from lsdeblur.blind.parametric import SMALLEST, parametric
+from lsdeblur.blind._whittle import SMALLEST, Spectrum, fitted
+from lsdeblur.blind.parametric import parametric
 from lsdeblur.noise import estimate_noise_std
 
 __all__ = ["diagnosed"]

@@ -14,9 +14,9 @@ from lsdeblur._methods import Problem, Progress
 from lsdeblur._results import PSFEstimate
 from lsdeblur.blind._alternation import alternated, resized
 from lsdeblur.blind._psf_fit import similarity
-from lsdeblur.blind._whittle import Spectrum, unlikeliness
+from lsdeblur.blind._whittle import SMALLEST, Spectrum, unlikeliness
 
-__all__ = ["SMALLEST", "cost", "gradient_prior"]
+__all__ = ["cost", "gradient_prior"]
 
 Array = npt.NDArray[Any]
 
@@ -34,8 +34,6 @@ _PRICE = 8.0  # of a pixel of the PSF, in pixels of the image
 _POLISH = (1e-3, 3e-4)  # lambdas of the last rounds
 _MARGIN = 3
 _WINDOW = 512  # pixels to a side of the part that is looked at
-#: pixels to a side, below which there is too little to see
-SMALLEST = 32
 
 
 def gradient_prior(

@@ -14,12 +14,10 @@ from lsdeblur._results import PSFEstimate
 from lsdeblur._validate import check_choice
 from lsdeblur.blind._families import FAMILIES, MAX_LENGTH, Family
 from lsdeblur.blind._ripples import Ripples
-from lsdeblur.blind._whittle import Fit, Spectrum, fitted
+from lsdeblur.blind._whittle import SMALLEST, Fit, Spectrum, fitted
 
-__all__ = ["SMALLEST", "parametric"]
+__all__ = ["parametric"]
 
-#: pixels to a side, below which there is too little to see
-SMALLEST = 32
 _KEPT = 3  # of the first values, refined
 _DIRECTIONS = (0.0, 45.0, 90.0, 135.0)
 
