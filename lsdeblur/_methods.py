@@ -33,6 +33,7 @@ METHODS: dict[str, str] = {
     "wavelet": "lsdeblur.iterative.wavelet:wavelet",
     "nas-rif": "lsdeblur.blind.nas_rif:nas_rif",
     "blind": "lsdeblur.blind.restoration:blind",
+    "pnp": "lsdeblur.deep.plug_and_play:pnp",
 }
 
 #: methods that find the PSF, or do without: for them `psf` may be missing, and `Problem.psf` is None then

@@ -145,7 +145,9 @@ def image_and_psf(image: Tensor, psf: Any, ndim: int) -> tuple[Tensor, Tensor]:
     h = torch.as_tensor(psf).to(g)
     for name, a in {"image": g, "psf": h}.items():
         if a.ndim < ndim or math.prod(a.shape) == 0:
-            raise ValueError(f"{name} has shape {tuple(a.shape)}: it must not be empty and have {ndim} spatial axes last")
+            raise ValueError(
+                f"{name} has shape {tuple(a.shape)}: it must not be empty and have {ndim} spatial axes last"
+            )
     shape, size = tuple(g.shape[-ndim:]), tuple(h.shape[-ndim:])
     check_fits(size, shape, "psf", "image", "crop it around its centre; for volumes pass ndim=3")
     try:

@@ -1,7 +1,7 @@
 """The shipped denoiser: a network trained on photographs of nature and people, and networks like it from files.
 
-It was trained by ``python -m lsdeblur.deep.train denoiser``; `denoiser.md` beside the weights says on what, and how well it
-does. It takes images of any unit: a times the image and the noise give a times the result.
+It was trained by ``python -m lsdeblur.deep.train denoiser``; `weights/denoiser.md` says on what, and how well it does.
+It takes images of any unit: a times the image and the noise give a times the result.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def network(path: str | os.PathLike[str] = SHIPPED) -> Denoiser:
 
 
 def denoise(image: Array, noise_std: float) -> Array:
-    """An image (rows, columns) without its white noise of the standard deviation `noise_std`, by the shipped network."""
+    """An image (rows, columns) without its white noise of standard deviation `noise_std`, by the shipped network."""
     return apply(network(), image, noise_std)
 
 

@@ -144,9 +144,7 @@ def tikhonov(
     (torch.Size([4, 3, 32, 32]), torch.Size([4, 1]))
     """
     frame = frame_of(image, psf, boundary, spacing, ndim)
-    made = tikhonov_filter(
-        frame, lam=lam, penalty=penalty, tau=tau, noise_width=noise_width, noise_floor=noise_floor
-    )
+    made = tikhonov_filter(frame, lam=lam, penalty=penalty, tau=tau, noise_width=noise_width, noise_floor=noise_floor)
     return filtered(frame, made, tol, max_iter).image
 
 
@@ -255,7 +253,9 @@ def wiener_filter(
         return _least_squares(frame, all_but_mean, frame.strength(nsr, "nsr"), None)
     if nsr is not None or any(power is None for power in powers):
         raise ValueError("wiener needs either nsr=, or noise_power= and signal_power= together")
-    N, S = (frame.symbol(_power, frame.grid, p, n) for p, n in zip(powers, ("noise_power", "signal_power"), strict=True))
+    N, S = (
+        frame.symbol(_power, frame.grid, p, n) for p, n in zip(powers, ("noise_power", "signal_power"), strict=True)
+    )
     mean = frame.H[(..., *[slice(1)] * len(frame.grid))]
     gain = torch.where(all_but_mean > 0, filters.wiener(frame.H, N, S), 1 / mean)
     return gain, N.max() * filters.wiener_rest(frame.H, N, S) * all_but_mean if frame.free else None

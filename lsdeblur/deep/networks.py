@@ -15,6 +15,7 @@ with the discriminator of P. Isola et al. (2017), doi:10.1109/CVPR.2017.632; unr
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -23,7 +24,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lsdeblur._methods import Problem, Solution
+from lsdeblur._methods import Problem
 from lsdeblur.deep import functional
 
 __all__ = [
@@ -146,14 +147,14 @@ class UNet(nn.Module):
             return nn.Sequential(*(Residual(n, light=light, attention=attention) for _ in range(count)))
 
         upper = list(zip(widths[:-1], blocks[:-1], strict=True))
-        steps = list(zip(widths[:-1], widths[1:], strict=True))
+        steps = list(itertools.pairwise(widths))
         self.head = conv(n_in, widths[0])
         self.enc = nn.ModuleList(residuals(n, count) for n, count in upper)
         self.down = nn.ModuleList(_scaled(nn.Conv2d(a, b, 2, 2, bias=False), 0.5**0.5) for a, b in steps)
         self.mid = residuals(widths[-1], blocks[-1])
         self.up = nn.ModuleList(_scaled(nn.ConvTranspose2d(b, a, 2, 2, bias=False)) for a, b in steps)
         self.dec = nn.ModuleList(residuals(n, count) for n, count in upper)
-        self.tail = nn.Conv2d(widths[0], n_out, 3, padding=1, bias=False)
+        self.tail = _scaled(nn.Conv2d(widths[0], n_out, 3, padding=1, bias=False), 0.1)
 
     def forward(self, x: Tensor) -> Tensor:
         x, kept = self.head(x), []
@@ -252,7 +253,7 @@ class PatchDiscriminator(nn.Module):
         super().__init__()
         widths = [channels, width, 2 * width, 4 * width]
         layers: list[nn.Module] = []
-        for a, b in zip(widths[:-1], widths[1:], strict=True):
+        for a, b in itertools.pairwise(widths):
             bounded = nn.utils.parametrizations.spectral_norm(nn.Conv2d(a, b, 4, 2, 1))
             layers += [bounded, nn.LeakyReLU(0.2)]
         self.net = nn.Sequential(*layers, nn.Conv2d(widths[-1], 1, 3, padding=1))
@@ -268,7 +269,7 @@ class KernelEstimator(nn.Module):
     the PSF; what it does not hold, the phase, is left to convolutions and their strengths in the mean.
     """
 
-    def __init__(self, channels: int, size: int, width: int = 32) -> None:
+    def __init__(self, channels: int, size: int, width: int) -> None:
         super().__init__()
         self.size, self.reach = size, size - 1
         layers = [conv(channels, width)]
@@ -276,7 +277,7 @@ class KernelEstimator(nn.Module):
             layers += [nn.ReLU(), _scaled(nn.Conv2d(k * width, 2 * k * width, 3, 2, 1, bias=False))]
         self.seen = nn.Sequential(*layers, nn.ReLU())
         self.mix = nn.Sequential(
-            nn.Linear((2 * self.reach + 1) ** 2 + 4 * width, 256), nn.ReLU(), nn.Linear(256, size * size)
+            nn.Linear((2 * self.reach + 1) ** 2 + 4 * width, 8 * width), nn.ReLU(), nn.Linear(8 * width, size * size)
         )
         at = torch.arange(size) - size // 2
         with torch.no_grad():  # it begins with a Gaussian
@@ -309,7 +310,7 @@ class PhysicsGuidedDeblur(Model):
         attention: bool = False,
     ) -> None:  # fmt: skip
         super().__init__(channels=channels, width=width, size=size, stages=stages, light=light, attention=attention)
-        self.estimate = KernelEstimator(channels, size)
+        self.estimate = KernelEstimator(channels, size, 16 if light else 32)
         self.strengths = nn.Parameter(torch.linspace(-5.0, -4.0, stages))
         n, widths = 4 * channels, (width, 2 * width)
         self.rests = nn.ModuleList(
@@ -341,8 +342,8 @@ class UnrolledWiener(Model):
 
     def forward(self, image: Tensor, psf: Tensor, noise_std: Tensor) -> Tensor:
         kernel, sigma = psf[:, None], noise_std.reshape(-1, 1, 1, 1)
-        slope = sum(image.diff(dim=axis).square().mean((1, 2, 3), keepdim=True) for axis in (-2, -1))
-        ratio = sigma.square() / slope.clamp_min(torch.finfo(image.dtype).tiny)
+        slope = sum(image.diff(dim=axis).square().mean((1, 2, 3)) for axis in (-2, -1))
+        ratio = (noise_std.square() / slope.clamp_min(torch.finfo(image.dtype).tiny))[:, None]
         restored = image
         for strength, level in zip(self.strengths, self.levels, strict=True):
             restored = least_squares_step(image, restored, kernel, ratio * strength.exp())
