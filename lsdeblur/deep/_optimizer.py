@@ -26,7 +26,7 @@ class Muon(torch.optim.Optimizer):
         super().__init__(parameters, {"lr": lr, "momentum": momentum})
 
     @torch.no_grad()
-    def step(self, closure: Any = None) -> None:
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
         """One step from the gradients that are there."""
         for group in self.param_groups:
             for p in group["params"]:
@@ -70,9 +70,9 @@ def optimizers(model: nn.Module, lr: float, name: str) -> list[torch.optim.Optim
 class Averaged:
     """A copy of a network whose weights are an exponential average over the steps; it restores better than the last."""
 
-    def __init__(self, model: nn.Module, decay: float) -> None:
+    def __init__(self, model: Any, decay: float) -> None:
         self.decay = decay
-        self.model = copy.deepcopy(model).eval().requires_grad_(False)
+        self.model: Any = copy.deepcopy(model).eval().requires_grad_(False)
 
     @torch.no_grad()
     def update(self, model: nn.Module, step: int) -> None:

@@ -65,10 +65,6 @@ class Model(nn.Module):
         return super().__call__(image, *needed, **options)
 
     @property
-    def __name__(self) -> str:
-        return type(self).__name__
-
-    @property
     def n_parameters(self) -> int:
         """How many numbers training determines."""
         return sum(p.numel() for p in self.parameters())
@@ -77,7 +73,7 @@ class Model(nn.Module):
         """Write the network and its options to a safetensors file (`lsdeblur.deep.weights`)."""
         from lsdeblur.deep.weights import save
 
-        save(self, path, **card)
+        save(self, path, card=card)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Any:
@@ -276,13 +272,12 @@ class KernelEstimator(nn.Module):
         for k in (1, 2):
             layers += [nn.ReLU(), _scaled(nn.Conv2d(k * width, 2 * k * width, 3, 2, 1, bias=False))]
         self.seen = nn.Sequential(*layers, nn.ReLU())
-        self.mix = nn.Sequential(
-            nn.Linear((2 * self.reach + 1) ** 2 + 4 * width, 8 * width), nn.ReLU(), nn.Linear(8 * width, size * size)
-        )
+        last = nn.Linear(8 * width, size * size)
+        self.mix = nn.Sequential(nn.Linear((2 * self.reach + 1) ** 2 + 4 * width, 8 * width), nn.ReLU(), last)
         at = torch.arange(size) - size // 2
         with torch.no_grad():  # it begins with a Gaussian
-            self.mix[-1].weight.mul_(0.1)
-            self.mix[-1].bias.copy_((-(at[:, None] ** 2 + at**2) / 4.0).flatten())
+            last.weight.mul_(0.1)
+            last.bias.copy_((-(at[:, None] ** 2 + at**2) / 4.0).flatten())
 
     def forward(self, image: Tensor) -> Tensor:
         strength = image.abs().amax((1, 2, 3), keepdim=True).clamp_min(torch.finfo(image.dtype).tiny)
@@ -342,7 +337,7 @@ class UnrolledWiener(Model):
 
     def forward(self, image: Tensor, psf: Tensor, noise_std: Tensor) -> Tensor:
         kernel, sigma = psf[:, None], noise_std.reshape(-1, 1, 1, 1)
-        slope = sum(image.diff(dim=axis).square().mean((1, 2, 3)) for axis in (-2, -1))
+        slope = image.diff(dim=-2).square().mean((1, 2, 3)) + image.diff(dim=-1).square().mean((1, 2, 3))
         ratio = (noise_std.square() / slope.clamp_min(torch.finfo(image.dtype).tiny))[:, None]
         restored = image
         for strength, level in zip(self.strengths, self.levels, strict=True):

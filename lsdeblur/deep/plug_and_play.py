@@ -87,10 +87,6 @@ class PlugAndPlay:
                 "noise than it gets, and the iterations may diverge"
             )
 
-    @property
-    def __name__(self) -> str:
-        return "pnp"
-
     def __call__(self, problem: Problem, *, noise_std: float | None = None) -> Solution:
         """Restore a problem; `noise_std` replaces the noise level that is found in the data."""
         denoise = resolved(self.denoiser)

@@ -157,7 +157,7 @@ class _Run:
         self.model, self.config, self.loss = model, config, loss
         self.device = next(model.parameters()).device
         if self.device.type == "cpu":
-            model.to(memory_format=torch.channels_last)
+            model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.half = config.precision == "bfloat16" or (config.precision == "auto" and native_bfloat16(self.device))
         self.optimizers = optimizers(model, config.lr, config.optimizer)
         self.average = Averaged(model, config.averaging)
@@ -297,7 +297,7 @@ def fit(
         run.unpack(load_checkpoint(folder / "checkpoint.pt"), folder)
     model.train()
     order = range(run.done * config.batch, config.steps * config.batch)
-    batches = DataLoader(dataset, config.batch, sampler=order, num_workers=config.workers)  # type: ignore[arg-type]
+    batches = DataLoader(dataset, config.batch, sampler=order, num_workers=config.workers)
     began = time.perf_counter() - run.seconds
     for batch in batches:
         run.recent.append(run.step(batch))
@@ -330,7 +330,7 @@ def _write(run: _Run, folder: Path) -> None:
     table.writerow(f.name for f in fields(Row))
     table.writerows(["" if v is None else f"{v:.6g}" for v in asdict(row).values()] for row in run.rows)
     write_atomically(folder / "log.csv", text.getvalue().encode())
-    save(run.average.model, folder / "model.safetensors", steps=str(run.done))
+    save(run.average.model, folder / "model.safetensors", card={"steps": str(run.done)})
     buffer = io.BytesIO()
     torch.save(run.pack(), buffer)
     write_atomically(folder / "checkpoint.pt", buffer.getvalue())
@@ -344,7 +344,8 @@ def trained_on(config: Config) -> tuple[Dataset[Any], list[Batch]]:
     apart = min(max(1, round(n * config.held_out)), n - 1) if config.held_out else 0
     other = copy.copy(dataset)
     dataset.images, other.images = dataset.images[: n - apart], dataset.images[n - apart :]
-    return dataset, data.held_out(other, min(_VALIDATED, len(dataset))) if apart else []
+    kept: list[Batch] = [*data.held_out(other, min(_VALIDATED, len(dataset)))] if apart else []
+    return dataset, kept
 
 
 #: what the command trains by name; steps for minutes on two cores, but for the denoiser some two hours

@@ -33,7 +33,9 @@ Path_ = str | os.PathLike[str]
 _FORMAT = "lsdeblur network 1"
 
 
-def save(model: Model, path: Path_, *, dtype: torch.dtype = torch.float32, **card: str) -> None:
+def save(
+    model: Model, path: Path_, *, dtype: torch.dtype = torch.float32, card: Mapping[str, str] | None = None
+) -> None:
     """Write a network to a safetensors file, with its class, its options and further texts about it.
 
     Parameters
@@ -43,12 +45,12 @@ def save(model: Model, path: Path_, *, dtype: torch.dtype = torch.float32, **car
         Written under another name and moved there, so it is whole or not there.
     dtype : torch.dtype
         Of the numbers in the file; torch.float16 halves it. They are loaded as float32.
-    **card : str
+    card : mapping of str to str, optional
         Kept in the file: data, licence, steps, figures.
     """
-    metadata = {"format": _FORMAT, "model": type(model).__name__, "options": json.dumps(model.options), **card}
+    about = {"format": _FORMAT, "model": type(model).__name__, "options": json.dumps(model.options)}
     tensors = {name: value.detach().to("cpu", dtype).contiguous() for name, value in model.state_dict().items()}
-    write_atomically(path, serialised(tensors, metadata))
+    write_atomically(path, serialised(tensors, about | dict(card or {})))
 
 
 def load(path: Path_, kind: type[Model] | None = None) -> Model:
@@ -176,13 +178,13 @@ def solution(model: Model, problem: Problem, *, noise_std: float | None = None) 
         Of the image, for such networks.
     """
     if len(problem.shape) != 2:
-        raise ValueError(f"{model.__name__} restores images of 2 spatial axes, not {len(problem.shape)}")
+        raise ValueError(f"{type(model).__name__} restores images of 2 spatial axes, not {len(problem.shape)}")
     if problem.mask is not None:
-        raise ValueError(f"{model.__name__} knows nothing of a mask: use method='pnp', or fill the pixels first")
+        raise ValueError(f"{type(model).__name__} knows nothing of a mask: use method='pnp', or fill the pixels first")
     n = len(problem.image)
     if n % model.channels:
         raise ValueError(
-            f"{model.__name__} was trained on images of {model.channels} channels, this one has {n}; give such a one, "
+            f"{type(model).__name__} was trained on images of {model.channels} channels, this one has {n}; give such a one, "
             "or a network made with channels=1, which takes them one by one"
         )
     sigma = None if noise_std is None else check_positive(noise_std, "noise_std")
@@ -193,7 +195,7 @@ def solution(model: Model, problem: Problem, *, noise_std: float | None = None) 
     given = {"psf": problem.psf, "noise_std": sigma}
     missing = [name for name in model.needs if given[name] is None]
     if missing:
-        raise ValueError(f"{model.__name__} needs {' and '.join(missing)}: give them to restore")
+        raise ValueError(f"{type(model).__name__} needs {' and '.join(missing)}: give them to restore")
     stacked = problem.image.reshape(-1, model.channels, *problem.shape)
     device = next(model.parameters()).device
     with torch.inference_mode():
@@ -205,7 +207,7 @@ def solution(model: Model, problem: Problem, *, noise_std: float | None = None) 
                 torch.from_numpy(np.array(np.broadcast_to(value, (len(images), *value.shape[1:])))).to(device)
             )
         restored = model(images, *needed).cpu().numpy()
-    message = f"{model.__name__} with {model.n_parameters:,} weights"
+    message = f"{type(model).__name__} with {model.n_parameters:,} weights"
     if sigma is not None:
         message += f", noise of {sigma:.3g}"
     return Solution(restored.reshape(problem.image.shape).astype(problem.image.dtype), noise_std=sigma, message=message)
