@@ -72,9 +72,10 @@ def extend(image: Tensor, grid: Sequence[int], boundary: str, H: Tensor) -> Tens
             image = _bridged(image, axis, n - m)
     if boundary != "taper":
         return image
-    mean = H[(..., *[slice(1)] * ndim)]  # the ramps are blurred by a PSF of sum 1
+    first: Any = (..., *[slice(1)] * ndim)
     axes = tuple(range(-ndim, 0))
-    blurred = torch.fft.irfftn(H / mean * torch.fft.rfftn(image, dim=axes), s=tuple(grid), dim=axes)
+    # The ramps are blurred by a PSF of sum 1.
+    blurred = torch.fft.irfftn(H / H[first] * torch.fft.rfftn(image, dim=axes), s=tuple(grid), dim=axes)
     outside = torch.ones(tuple(grid), dtype=torch.bool, device=image.device)
     outside[tuple(slice(m) for m in shape)] = False
     return torch.where(outside, blurred, image)
@@ -102,6 +103,11 @@ class Frame:
     def axes(self) -> tuple[int, ...]:
         """The spatial axes."""
         return tuple(range(-len(self.grid), 0))
+
+    @property
+    def mean(self) -> Any:
+        """Index of frequency zero, whose axes stay."""
+        return (..., *[slice(1)] * len(self.grid))
 
     @property
     def free(self) -> bool:
@@ -145,7 +151,9 @@ def image_and_psf(image: Tensor, psf: Any, ndim: int) -> tuple[Tensor, Tensor]:
     h = torch.as_tensor(psf).to(g)
     for name, a in {"image": g, "psf": h}.items():
         if a.ndim < ndim or math.prod(a.shape) == 0:
-            raise ValueError(f"{name} has shape {tuple(a.shape)}: it must not be empty and have {ndim} spatial axes last")
+            raise ValueError(
+                f"{name} has shape {tuple(a.shape)}: it must not be empty and have {ndim} spatial axes last"
+            )
     shape, size = tuple(g.shape[-ndim:]), tuple(h.shape[-ndim:])
     check_fits(size, shape, "psf", "image", "crop it around its centre; for volumes pass ndim=3")
     try:

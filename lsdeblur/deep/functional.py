@@ -144,9 +144,7 @@ def tikhonov(
     (torch.Size([4, 3, 32, 32]), torch.Size([4, 1]))
     """
     frame = frame_of(image, psf, boundary, spacing, ndim)
-    made = tikhonov_filter(
-        frame, lam=lam, penalty=penalty, tau=tau, noise_width=noise_width, noise_floor=noise_floor
-    )
+    made = tikhonov_filter(frame, lam=lam, penalty=penalty, tau=tau, noise_width=noise_width, noise_floor=noise_floor)
     return filtered(frame, made, tol, max_iter).image
 
 
@@ -255,16 +253,17 @@ def wiener_filter(
         return _least_squares(frame, all_but_mean, frame.strength(nsr, "nsr"), None)
     if nsr is not None or any(power is None for power in powers):
         raise ValueError("wiener needs either nsr=, or noise_power= and signal_power= together")
-    N, S = (frame.symbol(_power, frame.grid, p, n) for p, n in zip(powers, ("noise_power", "signal_power"), strict=True))
-    mean = frame.H[(..., *[slice(1)] * len(frame.grid))]
-    gain = torch.where(all_but_mean > 0, filters.wiener(frame.H, N, S), 1 / mean)
+    N, S = (
+        frame.symbol(_power, frame.grid, p, n) for p, n in zip(powers, ("noise_power", "signal_power"), strict=True)
+    )
+    gain = torch.where(all_but_mean > 0, filters.wiener(frame.H, N, S), 1 / frame.H[frame.mean])
     return gain, N.max() * filters.wiener_rest(frame.H, N, S) * all_but_mean if frame.free else None
 
 
 def inverse_filter(frame: Frame, *, threshold: float = 0.1) -> Filter:
     """`_gains.inverse_filter`, whose free boundary is Tikhonov's, at about the same strength."""
     check_non_negative(threshold, "threshold")
-    dc = frame.H[(..., *[slice(1)] * len(frame.grid))].abs()
+    dc: Any = frame.H[frame.mean].abs()
     gain = filters.inverse(frame.H, threshold * dc)
     if not frame.free or bool((gain != 0).all()):
         return gain, None
