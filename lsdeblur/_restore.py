@@ -66,12 +66,11 @@ def restore(
     image : array, 2 or 3 spatial axes and optionally one of channels, or list of arrays
         Blurred image of real numbers, in any scale. Never modified, rescaled or clipped. A memory map or Zarr array
         is read tile by tile. For a Dask array the result's image is one, too: nothing is computed, lambda included,
-        before it is, and `lam` and `selection` of the result are None unless lambda is given. A torch tensor is
-        restored by a direct method on its device, and the result's image is a tensor there, without a derivative
-        (`lsdeblur.deep.functional` has one); a lambda that is to be chosen is chosen on a copy in the host's memory.
-        A list of arrays are
-        frames of one scene, restored together by "tikhonov" (`lsdeblur.frames`); `psf` is then a list, too, or one for
-        all, and so is `mask`.
+        before it is, and `lam` and `selection` of the result are None unless lambda is given. For a torch tensor and a
+        direct method the result's image is a tensor on its device, without derivatives (`lsdeblur.deep.functional` has
+        them): with a given strength it is restored there, one that is to be chosen takes the host's NumPy. A list of
+        arrays are frames of one scene, restored together by "tikhonov" (`lsdeblur.frames`); `psf` is then a list, too,
+        or one for all, and so is `mask`.
     psf : array or psf.PSFGrid
         Point-spread function with as many axes as the image has spatial ones, its centre at pixel ``s // 2``,
         or one PSF per channel, channels first. It is used as it is: its sum is the gain of the instrument.

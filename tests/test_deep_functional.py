@@ -62,6 +62,16 @@ def test_results_are_those_of_numpy(shape: Any, size: Any, boundary: str, dtype:
         assert np.abs(f.numpy() - expected).max() < most * np.ptp(expected), (method, options)
 
 
+def test_power_spectra_are_the_autocovariance_or_a_number() -> None:
+    g, h = blurred((20, 21), (3, 4)), reference.psf((3, 4))
+    noise = reference.psf((5, 5)) + np.flip(reference.psf((5, 5)))
+    f = functional.wiener(tensor(g), h, noise_power=noise, signal_power=20.0)
+    expected = restore(g, h, method="wiener", noise_power=noise, signal_power=20.0)
+    np.testing.assert_allclose(f.numpy(), expected.image, atol=1e-11)
+    with pytest.raises(ValueError, match="together"):
+        functional.wiener(tensor(g), h, 0.1, noise_power=noise)
+
+
 @pytest.mark.parametrize("boundary", ["zero", "periodic", "symmetric", "edge", "valid"])
 @pytest.mark.parametrize(("shape", "size"), FRAMES)
 def test_blur_is_that_of_numpy_and_its_derivative_its_adjoint(shape: Any, size: Any, boundary: str) -> None:

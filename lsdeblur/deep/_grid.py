@@ -45,7 +45,7 @@ def constant(like: Tensor, make: Callable[..., npt.ArrayLike], *args: Any) -> Te
 @lru_cache(maxsize=8)
 def _constant(dtype: torch.dtype, device: torch.device, make: Callable[..., npt.ArrayLike], *args: Any) -> Tensor:
     with torch.inference_mode(False):  # such a tensor could not take part in a later derivative
-        return torch.from_numpy(np.ascontiguousarray(make(*args))).to(device, dtype)
+        return torch.from_numpy(np.ascontiguousarray(make(*args))).to(dtype).to(device)
 
 
 def transfer_function(psf: Tensor, grid: Sequence[int]) -> Tensor:
@@ -148,7 +148,7 @@ def image_and_psf(image: Tensor, psf: Any, ndim: int) -> tuple[Tensor, Tensor]:
     if ndim not in (2, 3):
         raise ValueError(f"ndim must be 2 or 3, the number of spatial axes, not {ndim!r}")
     g = working(image)
-    h = torch.as_tensor(psf).to(g)
+    h = (psf if isinstance(psf, Tensor) else torch.from_numpy(np.array(psf))).to(g)
     for name, a in {"image": g, "psf": h}.items():
         if a.ndim < ndim or math.prod(a.shape) == 0:
             raise ValueError(
