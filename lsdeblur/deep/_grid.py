@@ -45,7 +45,7 @@ def constant(like: Tensor, make: Callable[..., npt.ArrayLike], *args: Any) -> Te
 @lru_cache(maxsize=8)
 def _constant(dtype: torch.dtype, device: torch.device, make: Callable[..., npt.ArrayLike], *args: Any) -> Tensor:
     with torch.inference_mode(False):  # such a tensor could not take part in a later derivative
-        return torch.from_numpy(np.ascontiguousarray(make(*args))).to(device, dtype)
+        return torch.from_numpy(np.ascontiguousarray(make(*args))).to(dtype).to(device)
 
 
 def transfer_function(psf: Tensor, grid: Sequence[int]) -> Tensor:
@@ -72,9 +72,10 @@ def extend(image: Tensor, grid: Sequence[int], boundary: str, H: Tensor) -> Tens
             image = _bridged(image, axis, n - m)
     if boundary != "taper":
         return image
-    mean = H[(..., *[slice(1)] * ndim)]  # the ramps are blurred by a PSF of sum 1
+    first: Any = (..., *[slice(1)] * ndim)
     axes = tuple(range(-ndim, 0))
-    blurred = torch.fft.irfftn(H / mean * torch.fft.rfftn(image, dim=axes), s=tuple(grid), dim=axes)
+    # The ramps are blurred by a PSF of sum 1.
+    blurred = torch.fft.irfftn(H / H[first] * torch.fft.rfftn(image, dim=axes), s=tuple(grid), dim=axes)
     outside = torch.ones(tuple(grid), dtype=torch.bool, device=image.device)
     outside[tuple(slice(m) for m in shape)] = False
     return torch.where(outside, blurred, image)
@@ -102,6 +103,11 @@ class Frame:
     def axes(self) -> tuple[int, ...]:
         """The spatial axes."""
         return tuple(range(-len(self.grid), 0))
+
+    @property
+    def mean(self) -> Any:
+        """Index of frequency zero, whose axes stay."""
+        return (..., *[slice(1)] * len(self.grid))
 
     @property
     def free(self) -> bool:
@@ -142,7 +148,7 @@ def image_and_psf(image: Tensor, psf: Any, ndim: int) -> tuple[Tensor, Tensor]:
     if ndim not in (2, 3):
         raise ValueError(f"ndim must be 2 or 3, the number of spatial axes, not {ndim!r}")
     g = working(image)
-    h = torch.as_tensor(psf).to(g)
+    h = (psf if isinstance(psf, Tensor) else torch.from_numpy(np.array(psf))).to(g)
     for name, a in {"image": g, "psf": h}.items():
         if a.ndim < ndim or math.prod(a.shape) == 0:
             raise ValueError(

@@ -141,7 +141,9 @@ class System(NamedTuple):
         p = torch.zeros((*lead, *self.grid), dtype=self.Q.dtype, device=X.device)
         rz, gained = (torch.zeros(lead, dtype=self.Q.dtype, device=X.device) for _ in range(2))
         done, converged = (torch.zeros(lead, dtype=torch.bool, device=X.device) for _ in range(2))
-        for n_iter in range(1, max_iter + 1):
+        n_iter = 0
+        while n_iter < max_iter and not bool(done.all()):
+            n_iter += 1
             full = torch.fft.irfftn(self.Q * X, s=self.grid, dim=self.axes)
             full = -full if b is None else b - full
             residuals = [band.view(full) for band in self.bands]
@@ -161,8 +163,6 @@ class System(NamedTuple):
             enough = torch.where(goes_on, step * rz, rz.abs()) <= tol * left
             converged |= enough & ~done
             done |= enough | ~goes_on
-            if bool(done.all()):
-                break
         if not bool(converged.all()):
             _warn(n_iter)
         return X, n_iter, bool(converged.all())

@@ -124,8 +124,9 @@ def tikhonov(
     -----
     A free boundary costs two transforms of the grid for each of a few iterations, and the derivative as many again:
     it is that of the solution, not of the iterations (implicit differentiation, `lsdeblur.deep._strip`), and can be
-    taken once. The preconditioner's band inverses are made on the processor for each PSF and lambda: use one of
-    each for a batch, or another boundary, where time matters.
+    taken once. The inverses that precondition it are made on the processor, some milliseconds for each pair of PSF
+    and lambda and for each call; only the symbol ``lam P / (|H|^2 + lam P)`` goes there, and after each iteration one
+    number. "taper" needs none of this: a few transforms in all, for a little less quality at the borders.
 
     References
     ----------
@@ -249,22 +250,21 @@ def wiener_filter(
     """`_gains.wiener_filter`, for a constant ratio or for power spectra."""
     all_but_mean = constant(frame.image, _all_but_mean, frame.grid)
     powers = noise_power, signal_power
-    if nsr is not None and powers == (None, None):
+    if nsr is not None and all(power is None for power in powers):
         return _least_squares(frame, all_but_mean, frame.strength(nsr, "nsr"), None)
     if nsr is not None or any(power is None for power in powers):
         raise ValueError("wiener needs either nsr=, or noise_power= and signal_power= together")
     N, S = (
         frame.symbol(_power, frame.grid, p, n) for p, n in zip(powers, ("noise_power", "signal_power"), strict=True)
     )
-    mean = frame.H[(..., *[slice(1)] * len(frame.grid))]
-    gain = torch.where(all_but_mean > 0, filters.wiener(frame.H, N, S), 1 / mean)
+    gain = torch.where(all_but_mean > 0, filters.wiener(frame.H, N, S), 1 / frame.H[frame.mean])
     return gain, N.max() * filters.wiener_rest(frame.H, N, S) * all_but_mean if frame.free else None
 
 
 def inverse_filter(frame: Frame, *, threshold: float = 0.1) -> Filter:
     """`_gains.inverse_filter`, whose free boundary is Tikhonov's, at about the same strength."""
     check_non_negative(threshold, "threshold")
-    dc = frame.H[(..., *[slice(1)] * len(frame.grid))].abs()
+    dc: Any = frame.H[frame.mean].abs()
     gain = filters.inverse(frame.H, threshold * dc)
     if not frame.free or bool((gain != 0).all()):
         return gain, None
