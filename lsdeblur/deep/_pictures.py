@@ -22,12 +22,14 @@ _SUFFIXES = {".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 
 
 def grey_or_rgb(channels: int) -> int:
+    """`channels`, or ValueError where it is neither 1 nor 3."""
     if channels not in (1, 3):
         raise ValueError(f"channels must be 1 (grey) or 3 (RGB), not {channels!r}")
     return channels
 
 
 def check_room(name: str, image: Array, least: int) -> None:
+    """ValueError for an image that is less than `least` wide or high."""
     if min(image.shape[:2]) < least:
         raise ValueError(
             f"{name} has {image.shape[0]} x {image.shape[1]} pixels, but items are cut from {least} x {least}: "
@@ -114,6 +116,7 @@ def floats(image: Array) -> Array:
 
 
 def crop(image: Array, size: int, rng: np.random.Generator) -> Array:
+    """A square at a random position; a view."""
     top, left = rng.integers(0, np.subtract(image.shape[:2], size) + 1)
     return image[top : top + size, left : left + size]
 

@@ -303,7 +303,12 @@ def held_out(dataset: _Items, n: int, *, seed: int = 1_000_003) -> list[Item]:
         raise ValueError(
             f"n={count} items are more than the {len(dataset)} of the data set: take fewer, or a longer one"
         )
-    return [other[i * len(dataset) // count] for i in range(count)]
+    return [other[i] for i in spread(len(dataset), count)]
+
+
+def spread(length: int, count: int) -> list[int]:
+    """The numbers of `count` items, spread evenly over `length`."""
+    return [i * length // count for i in range(count)]
 
 
 def _interval(limits: tuple[float, float], name: str, *, least: float = 0) -> tuple[float, float]:
