@@ -17,6 +17,9 @@ from torch.utils.data import DataLoader  # noqa: E402
 
 from lsdeblur.deep import data  # noqa: E402
 
+# From Python 3.12 on, starting a worker by fork() warns where other threads run; what the workers do here is safe.
+FORKED = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+
 
 def picture(shape: tuple[int, ...] = (150, 160), seed: int = 0) -> Array:
     """Smooth random values in 0..255, different everywhere."""
@@ -73,6 +76,7 @@ def test_kinds_of_images(dtype: type, given: int, channels: int) -> None:
     np.testing.assert_allclose(item["sharp"].mean((1, 2)).numpy(), expected, atol=1 / 255)
 
 
+@FORKED
 def test_workers_and_restarts_do_not_matter() -> None:
     items = data.Noisy([picture(), picture(seed=3)], crop=16, length=12, seed=5)
     again = data.Noisy([picture(), picture(seed=3)], crop=16, length=12, seed=5)
@@ -245,6 +249,7 @@ def test_compressed_items(channels: int) -> None:
     assert 0.5 / 255 < float((a["image"] - b["image"]).square().mean().sqrt()) < 12 / 255
 
 
+@FORKED
 def test_blurred_items_are_the_same_in_workers() -> None:
     items = data.Synthetic(
         [picture((150, 160, 3))], crop=24, channels=3, saturation=0.5, jpeg=0.5, length=8, sizes=(3, 15)
