@@ -48,8 +48,10 @@ class Config:
         (`data.Paired`); and further arguments of that class.
     held_out : float, 0 to 0.5
         Share of the images, the last by name, that are for validation only.
-    loss : mapping of str to float
-        Names in `losses.LOSSES` and their weights.
+    loss : mapping of str to float, or None
+        Names in `losses.LOSSES` and their weights; None for the default there.
+    vgg : path, or ""
+        Weights of VGG19 for the loss "perceptual".
     adversarial : float >= 0
         Weight of the loss by a `networks.PatchDiscriminator` that is trained along; 0 for none.
     steps, batch : int
@@ -75,7 +77,8 @@ class Config:
     task: str = "deblur"
     data_options: Mapping[str, Any] = field(default_factory=dict)
     held_out: float = 0.05
-    loss: Mapping[str, float] = field(default_factory=lambda: {"l1": 1.0})
+    loss: Mapping[str, float] | None = None
+    vgg: str = ""
     adversarial: float = 0.0
     steps: int = 2000
     batch: int = 8
@@ -185,7 +188,7 @@ class _Run:
             restored = self.model(batch["image"], *(batch[name] for name in self.model.needs)).float()
             loss = self.loss(restored, sharp)
             if self.critic is not None:
-                loss = loss + self.config.adversarial * losses.adversarial(self.critic(restored), real=True)
+                loss = loss + self.config.adversarial * losses.adversarial(self.critic(restored))
         if not torch.isfinite(loss):
             raise FloatingPointError(f"the loss is {loss.item()} at step {self.done + 1}: lower lr, or check the data")
         loss.backward()
@@ -203,7 +206,7 @@ class _Run:
         for optimizer in self.critics_optimizers:
             optimizer.zero_grad(set_to_none=True)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
-            loss = losses.adversarial(critic(sharp), real=True) + losses.adversarial(critic(restored), real=False)
+            loss = losses.discrimination(critic(sharp), critic(restored))
         loss.backward()
         for optimizer in self.critics_optimizers:
             optimizer.step()
@@ -291,7 +294,7 @@ def fit(
     list of Row
         The log, of the whole run.
     """
-    run = _Run(model, config, losses.weighted(config.loss) if loss is None else loss)
+    run = _Run(model, config, losses.weighted(config.loss, vgg=config.vgg or None) if loss is None else loss)
     folder = None if out is None else Path(out)
     if folder is not None and (folder / "checkpoint.pt").exists():
         run.unpack(load_checkpoint(folder / "checkpoint.pt"), folder)
@@ -340,10 +343,12 @@ def trained_on(config: Config) -> tuple[Dataset[Any], list[Batch]]:
     """The data set of a configuration, and items of the pictures that are held out for validation."""
     kind = getattr(data, TASKS[config.task])
     dataset = kind(config.data, length=config.steps * config.batch, seed=config.seed, **config.data_options)
-    n = len(dataset.images)
-    apart = min(max(1, round(n * config.held_out)), n - 1) if config.held_out else 0
+    name = "pairs" if config.task == "paired" else "images"
+    pictures = getattr(dataset, name)
+    apart = min(max(1, round(len(pictures) * config.held_out)), len(pictures) - 1) if config.held_out else 0
     other = copy.copy(dataset)
-    dataset.images, other.images = dataset.images[: n - apart], dataset.images[n - apart :]
+    setattr(dataset, name, pictures[: len(pictures) - apart])
+    setattr(other, name, pictures[len(pictures) - apart :])
     kept: list[Batch] = [*data.held_out(other, min(_VALIDATED, len(dataset)))] if apart else []
     return dataset, kept
 
@@ -351,8 +356,8 @@ def trained_on(config: Config) -> tuple[Dataset[Any], list[Batch]]:
 #: what the command trains by name; steps for minutes on two cores, but for the denoiser some two hours
 RECIPES = {
     "denoiser": Config(
-        model="Denoiser", task="denoise", data_options={"crop": 64}, held_out=0.02, steps=22_000, batch=16, warmup=200,
-        averaging=0.999, log_every=100, validate_every=1000, save_every=500,
+        model="Denoiser", task="denoise", loss={"l1": 1.0}, data_options={"crop": 64}, held_out=0.02, steps=22_000,
+        batch=16, warmup=200, averaging=0.999, log_every=100, validate_every=1000, save_every=500,
     ),
     "cnn": Config(model="DeblurCNN", **_BLUR),
     "multi-scale": Config(model="MultiScaleDeblur", **_BLUR),

@@ -12,6 +12,7 @@ import json
 import os
 import pickle
 import tempfile
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -142,7 +143,9 @@ def _check_fits(path: Path_, model: Model, shapes: Mapping[str, tuple[int, ...]]
 def load_checkpoint(path: Path_) -> Any:
     """What a PyTorch checkpoint holds, if that is numbers and texts only."""
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of other versions of the pickle format
+            return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         raise ValueError(
             f"{path} holds more than weights, such as code, and is not loaded; ask its author for a safetensors file"
@@ -184,8 +187,8 @@ def solution(model: Model, problem: Problem, *, noise_std: float | None = None) 
     n = len(problem.image)
     if n % model.channels:
         raise ValueError(
-            f"{type(model).__name__} was trained on images of {model.channels} channels, this one has {n}; give such a one, "
-            "or a network made with channels=1, which takes them one by one"
+            f"{type(model).__name__} was trained on images of {model.channels} channels, this one has {n}; give such a "
+            "one, or a network made with channels=1, which takes them one by one"
         )
     sigma = None if noise_std is None else check_positive(noise_std, "noise_std")
     if "noise_std" in model.needs and sigma is None:
