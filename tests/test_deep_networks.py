@@ -11,10 +11,10 @@ import pytest
 torch = pytest.importorskip("torch")
 torch.set_num_threads(1)
 
-from lsdeblur import psf, restore
-from lsdeblur.deep import load
-from lsdeblur.deep.networks import MODELS, Denoiser, Model, MultiScaleDeblur, PatchDiscriminator, UnrolledWiener
-from lsdeblur.deep.weights import card, save
+from lsdeblur import psf, restore  # noqa: E402
+from lsdeblur.deep import load  # noqa: E402
+from lsdeblur.deep.networks import MODELS, Denoiser, Model, MultiScaleDeblur, PatchDiscriminator, UnrolledWiener  # noqa: E402
+from lsdeblur.deep.weights import card, save  # noqa: E402
 
 SMALL: dict[str, dict[str, Any]] = {
     "Denoiser": {"widths": [8, 16], "blocks": [1, 1]},
@@ -107,7 +107,8 @@ def test_a_file_gives_the_network_back(tmp_path: Path, images: Any) -> None:
     model = made("UnrolledWiener")
     model.save(tmp_path / "m.safetensors", data="none")
     again = UnrolledWiener.load(tmp_path / "m.safetensors")
-    assert again.options == model.options and not again.training
+    assert again.options == model.options
+    assert not again.training
     assert card(tmp_path / "m.safetensors")["data"] == "none"
     with torch.no_grad():
         assert torch.equal(again(images, *given(model, images)), model(images, *given(model, images)))
@@ -174,8 +175,10 @@ def test_a_model_is_a_method_of_restore() -> None:
     h = psf.gaussian(1.0)
     for name in ("MultiScaleDeblur", "UnrolledWiener", "Denoiser"):
         result = restore(g, h, method=made(name), channel_axis=2)
-        assert result.image.shape == g.shape and result.image.dtype == np.float32
-        assert result.method == name and "weights" in result.message
+        assert result.image.shape == g.shape
+        assert result.image.dtype == np.float32
+        assert result.method == name
+        assert "weights" in result.message
     alone = restore(g[..., 1], h, method=made("MultiScaleDeblur"))
     np.testing.assert_allclose(
         restore(g, h, method=made("MultiScaleDeblur"), channel_axis=2).image[..., 1], alone.image

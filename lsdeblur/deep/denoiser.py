@@ -51,6 +51,6 @@ def apply(net: Denoiser, image: Array, noise_std: float) -> Array:
 def _whole(net: Denoiser, image: Array, noise_std: float) -> Array:
     device = next(net.parameters()).device
     with torch.inference_mode():
-        x = torch.from_numpy(np.ascontiguousarray(image, np.float32)).to(device)[None, None]
+        x = torch.from_numpy(np.array(image, np.float32)).to(device)[None, None]
         sigma = torch.full((1,), noise_std, dtype=torch.float32, device=device)
         return net(x, sigma)[0, 0].cpu().numpy().astype(image.dtype, copy=False)

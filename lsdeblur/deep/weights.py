@@ -202,7 +202,7 @@ def solution(model: Model, problem: Problem, *, noise_std: float | None = None) 
     stacked = problem.image.reshape(-1, model.channels, *problem.shape)
     device = next(model.parameters()).device
     with torch.inference_mode():
-        images = torch.from_numpy(np.ascontiguousarray(stacked, np.float32)).to(device)
+        images = torch.from_numpy(np.array(stacked, np.float32)).to(device)
         needed = []
         for name in model.needs:
             value = np.asarray(given[name], np.float32)
