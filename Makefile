@@ -3,7 +3,7 @@
 PYTHON ?= python3
 PY     := .venv/bin/python
 READY  := .venv/.ready
-EXTRAS := test,dask
+EXTRAS := test,dask,deep
 
 export MPLBACKEND := Agg
 

@@ -49,6 +49,7 @@ from lsdeblur.errors import (
 _MODULES = (
     "blind",
     "boundary",
+    "deep",
     "denoise",
     "direct",
     "errors",

@@ -39,7 +39,9 @@ def denoise(image: Array, noise_std: float) -> Array:
 
 
 def apply(net: Denoiser, image: Array, noise_std: float) -> Array:
-    """An image (rows, columns) of float32 or float64 denoised by a network in float32; large ones by tiles."""
+    """An image (rows, columns) of float32 or float64 denoised in float32; large ones by tiles, volumes by planes."""
+    if image.ndim == 3:
+        return np.stack([apply(net, plane, noise_std) for plane in image])
     if image.size <= _LARGEST:
         return _whole(net, image, noise_std)
     out = np.empty_like(image)

@@ -1,0 +1,197 @@
+"""Plug-and-play: the data step against dense least squares, why it is stable, any denoiser, and the shipped one."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import lsdeblur
+from lsdeblur import filters, metrics, psf, restore, simulate
+from lsdeblur._inputs import problem_of
+from lsdeblur._stage import Stage
+from lsdeblur.deep.plug_and_play import STRENGTH, PlugAndPlay, _DataStep
+from lsdeblur.denoise import DENOISERS
+from lsdeblur.iterative._observed import Observed
+
+Array = np.ndarray
+
+
+def scene(n: int = 96) -> Array:
+    from skimage import data
+
+    return data.camera()[150 : 150 + n, 180 : 180 + n] / 255.0
+
+
+def blurred(f: Array, h: Array, sigma: float, seed: int = 0) -> tuple[Array, Array]:
+    """A frame whose surroundings are blurred into it, and the scene there."""
+    return simulate.add_noise(simulate.blur(f, h, boundary="valid"), noise_std=sigma, rng=seed), simulate.valid_part(
+        f, h
+    )
+
+
+def test_valid_blur_is_what_the_helper_expects() -> None:
+    g, t = blurred(scene(40), psf.motion(5, 20), 0.0 + 1e-9)
+    assert g.shape == t.shape
+
+
+@pytest.mark.parametrize("boundary", ["free", "periodic", "zero"])
+@pytest.mark.parametrize("masked", [False, True])
+def test_the_data_step_is_the_least_squares_solution(boundary: str, masked: bool) -> None:
+    if masked and boundary != "free":
+        pytest.skip("masks need the free boundary")
+    rng = np.random.default_rng(0)
+    g, h = rng.random((2, 9, 7)), psf.motion(3, 30) * 0.8
+    mask = rng.random((9, 7)) < 0.2 if masked else None
+    problem = problem_of(g, h, "pnp", boundary, 0, None, mask, 1)
+    stage = Stage.of(problem, 1e-13, 500)
+    x = rng.random((2, *stage.grid))
+    step = _DataStep(problem, stage)
+    z = step(x, 0.05)
+    for channel, seen in enumerate(Observed.all_of(problem)):
+        units = np.eye(x[0].size).reshape(-1, *stage.grid)
+        A = np.stack([seen.blur(e).ravel() for e in units], axis=1)
+        left = A.T @ (seen.data.ravel() - A @ x[channel].ravel())
+        exact = x[channel].ravel() + np.linalg.solve(A.T @ A + 0.05 * np.eye(len(left)), left)
+        np.testing.assert_allclose(z[channel].ravel(), exact, atol=1e-5)
+    measured = g - np.stack([seen.frame(seen.blur(f)) for seen, f in zip(Observed.all_of(problem), z, strict=True)])
+    kept = measured if mask is None else measured[:, ~mask]
+    if boundary != "zero":  # there the frame's surroundings count, too
+        assert step.misfit(z) == pytest.approx(np.sqrt(np.mean(kept**2)))
+
+
+def test_no_frequency_of_z_holds_more_noise_than_the_denoiser_is_told() -> None:
+    sigma, level = 0.02, 0.07
+    H = np.concatenate([[0.0], np.geomspace(1e-6, 3, 2000)]).astype(complex)
+    rho = sigma**2 / (STRENGTH * level**2)
+    noise = sigma**2 * filters.power(filters.tikhonov(H, 1.0, rho))
+    assert noise.max() <= level**2
+    assert noise.max() > 0.99 * level**2  # the bound is reached: more would be too much
+
+
+def test_a_denoiser_sees_one_channel_and_falling_levels() -> None:
+    seen: list[tuple[tuple[int, ...], float]] = []
+
+    def denoiser(image: Array, noise_std: float) -> Array:
+        seen.append((image.shape, noise_std))
+        return image
+
+    g = np.stack([blurred(scene(48), psf.gaussian(1.0), 0.02, seed)[0] for seed in (0, 1)])
+    result = restore(g, psf.gaussian(1.0), method=PlugAndPlay(denoiser, iterations=3, first=0.2), channel_axis=0)
+    levels = [level for _, level in seen]
+    assert len(seen) == 6
+    assert {len(shape) for shape, _ in seen} == {2}
+    assert levels[0] == levels[1] == pytest.approx(0.2)
+    assert levels[-1] == pytest.approx(result.noise_std)
+    assert levels[2] == pytest.approx(np.sqrt(0.2 * levels[-1]))
+    assert result.n_iter == 3
+    assert result.converged
+
+
+@pytest.mark.parametrize("denoiser", ["nlm", "tv", "opencv-nlm"])
+def test_known_denoisers_sharpen(denoiser: str) -> None:
+    h = psf.disk(2.5)
+    g, t = blurred(scene(), h, 0.01)
+    result = restore(g, h, method="pnp", denoiser=denoiser, iterations=5)
+    assert metrics.psnr(result, t) > metrics.psnr(g, t) + 3
+    np.testing.assert_array_equal(result.image, restore(g, h, method=PlugAndPlay(DENOISERS[denoiser], 5)).image)
+
+
+def test_a_denoiser_that_is_none_is_stopped() -> None:
+    h = psf.gaussian(1.0)
+    g, t = blurred(scene(), h, 0.01)
+    calls = iter(range(100))
+
+    def mad(image: Array, noise_std: float) -> Array:
+        return image if next(calls) < 3 else 5 * image
+
+    with pytest.warns(lsdeblur.ConvergenceWarning, match="away from the data in iteration 4"):
+        result = restore(g, h, method=PlugAndPlay(mad))
+    assert not result.converged
+    assert result.n_iter == 3
+    assert metrics.psnr(result, t) > 20
+    with pytest.raises(ValueError, match=r"denoiser= returned an array of shape \(3,\)"):
+        restore(g, h, method=PlugAndPlay(lambda image, noise_std: np.zeros(3)))
+
+
+def test_a_callback_ends_the_run() -> None:
+    h = psf.gaussian(1.0)
+    g, _ = blurred(scene(48), h, 0.01)
+    reports: list[Any] = []
+
+    def callback(progress: Any) -> None:
+        reports.append(progress)
+        if progress.iteration == 2:
+            raise StopIteration
+
+    result = restore(g, h, method="pnp", denoiser="tv", callback=callback)
+    assert result.n_iter == 2
+    assert not result.converged
+    assert reports[1].total == 8
+    assert reports[1].objective < 0.1
+
+
+def test_pixels_that_were_not_measured_play_no_role() -> None:
+    h = psf.gaussian(1.0)
+    g, t = blurred(scene(64), h, 0.01)
+    mask = np.random.default_rng(1).random(g.shape) < 0.1
+    spoilt = np.where(mask, np.nan, g)
+    result = restore(spoilt, h, method="pnp", denoiser="nlm", mask=mask)
+    assert metrics.psnr(result, t) > metrics.psnr(g, t) + 1
+
+
+def test_volumes() -> None:
+    f = np.zeros((20, 24, 24), np.float32)
+    f[6:14, 8:16, 8:16] = 1
+    h = psf.gaussian(1.0, ndim=3)
+    g = simulate.add_noise(simulate.blur(f, h, boundary="zero"), noise_std=0.05, rng=0).astype(np.float32)
+    result = restore(g, h, method="pnp", denoiser="tv", iterations=3)
+    assert metrics.psnr(result, f) > metrics.psnr(g, f) + 2
+    assert result.image.dtype == np.float32
+
+
+def test_arguments_are_checked() -> None:
+    g, h = scene(40), psf.gaussian(1.0)
+    for options, said in (
+        ({"strength": 5}, "at most 4"),
+        ({"iterations": 0}, "iterations"),
+        ({"first": -1.0}, "first"),
+        ({"denoiser": "bm4d"}, "denoiser"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            restore(g, h, method="pnp", **options)
+
+
+def test_an_image_without_noise_or_structure() -> None:
+    result = restore(np.full((40, 40), 3.0), psf.gaussian(1.0), method="pnp", denoiser="tv")
+    np.testing.assert_allclose(result.image, 3.0)
+
+
+def test_without_torch_everything_else_works() -> None:
+    """In an interpreter where torch cannot be imported: what is missing is said, another denoiser needs none."""
+    program = """
+import sys
+class NoTorch:
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        if name.partition(".")[0] == "torch":
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+sys.meta_path.insert(0, NoTorch)
+import numpy as np, lsdeblur
+from lsdeblur.deep import PlugAndPlay
+g, h = np.random.default_rng(0).random((40, 40)), lsdeblur.psf.gaussian(1.0)
+uses = [lambda: lsdeblur.restore(g, h, method="pnp"), lambda: lsdeblur.deep.networks, lambda: lsdeblur.deep.load("x")]
+for use in uses:
+    try:
+        use()
+    except lsdeblur.MissingDependencyError as error:
+        assert "pip install 'lsdeblur[deep]'" in str(error), error
+    else:
+        raise SystemExit("no error")
+lsdeblur.restore(g, h, method=PlugAndPlay("tv", iterations=2))
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=Path(__file__).resolve().parents[1])
