@@ -1,0 +1,95 @@
+"""End-to-end networks after minutes of training, beside the classical methods on the same images.
+
+    python benchmarks/networks.py --data DIR [--minutes 4] [--recipe NAME ...] [--out DIR]
+
+Each recipe of ``python -m lsdeblur.deep.train`` is trained for the same time, on images of DIR blurred by kernels of 3
+to 15 pixels, with the loss "l1"; the last twentieth of the images is held out. Then every network, and the classical
+methods with the true PSF, restore the same held-out items. Only UnrolledWiener is told the PSF. `--out` keeps the runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from _common import folder, machine
+
+from lsdeblur import metrics, plot, restore
+from lsdeblur.deep import networks
+from lsdeblur.deep.train import RECIPES, Config, fit, trained_on
+
+NAMES = ("cnn", "multi-scale", "gan", "physics", "wiener")
+CLASSICS = ("tikhonov", "tv", "wavelet", "pnp")
+
+
+def made(config: Config) -> networks.Model:
+    torch.manual_seed(config.seed)
+    return networks.MODELS[config.model](**config.options)
+
+
+def planned(config: Config, minutes: float) -> Config:
+    """As many steps as fit into the time, from the duration of some."""
+    short = replace(config, steps=30, validate_every=1000)
+    dataset, _ = trained_on(short)
+    model, times = made(short), []
+    fit(model, dataset, replace(short, steps=5, log_every=1, warmup=0))  # what is done once only
+    fit(model, dataset, replace(short, log_every=10), callback=lambda row: times.append(row.seconds))
+    return replace(config, steps=max(50, int(minutes * 60 / ((times[-1] - times[0]) / 20))))
+
+
+def scores(restored: np.ndarray, sharp: np.ndarray) -> tuple[float, float]:
+    return metrics.psnr(restored, sharp, data_range=1), metrics.ssim(restored, sharp, data_range=1)
+
+
+def line(name: str, values: list[tuple[float, float]], before: float, note: str = "") -> None:
+    psnr, ssim = np.mean(values, axis=0)
+    print(f"  {name:32}{psnr:8.2f} dB{psnr - before:+8.2f}{ssim:8.3f}   {note}", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=folder, required=True)
+    parser.add_argument("--minutes", type=float, default=4.0)
+    parser.add_argument("--recipe", nargs="+", default=list(NAMES), choices=NAMES)
+    parser.add_argument("--light", action="store_true", help="also the light variant of each")
+    parser.add_argument("--out", type=Path, help="folder that keeps the runs")
+    args = parser.parse_args()
+    print(machine(), f"\n{args.minutes:g} minutes of training each, {torch.get_num_threads()} threads")
+    common = {"data": str(args.data), "loss": {"l1": 1.0}}
+    items = trained_on(replace(RECIPES["cnn"], **common))[1]
+    pairs = [(x["image"][0].numpy(), x["sharp"][0].numpy(), x["psf"].numpy(), float(x["noise_std"])) for x in items]
+    blurred = [scores(g, t) for g, t, _, _ in pairs]
+    before = float(np.mean(blurred, axis=0)[0])
+    print(f"{len(items)} held-out crops of {pairs[0][0].shape}")
+    line("blurred", blurred, before)
+    for method in CLASSICS:
+        line(f"{method}, true PSF", [scores(restore(g, h, method=method).image, t) for g, t, h, _ in pairs], before)
+    with tempfile.TemporaryDirectory() as scratch:
+        for name in args.recipe:
+            for light in (False, True) if args.light else (False,):
+                config = replace(
+                    RECIPES[name], data=base.data, loss=base.loss, options={"light": True} if light else {}
+                )
+                config = planned(config, args.minutes)
+                model, began = made(config), time.perf_counter()
+                dataset, held_out = trained_on(config)
+                out = (args.out or Path(scratch)) / (name + "-light" * light)
+                rows = fit(model, dataset, config, held_out=held_out, out=out)
+                plot.training(rows).savefig(out / "curve.png")
+                found = []
+                for item in items:
+                    with torch.inference_mode():
+                        restored = model(item["image"][None], *(item[key][None] for key in model.needs))[0, 0]
+                    found.append(scores(restored.numpy(), item["sharp"][0].numpy()))
+                minutes = (time.perf_counter() - began) / 60
+                note = f"{model.n_parameters:,} weights, {config.steps} steps, {minutes:.1f} min"
+                line(config.model + " light" * light, found, before, note)
+
+
+if __name__ == "__main__":
+    main()
