@@ -72,10 +72,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         for name in args.recipe:
             for light in (False, True) if args.light else (False,):
-                config = replace(
-                    RECIPES[name], data=base.data, loss=base.loss, options={"light": True} if light else {}
-                )
-                config = planned(config, args.minutes)
+                options = {"light": True} if light else {}
+                config = planned(replace(RECIPES[name], **common, options=options), args.minutes)
                 model, began = made(config), time.perf_counter()
                 dataset, held_out = trained_on(config)
                 out = (args.out or Path(scratch)) / (name + "-light" * light)
