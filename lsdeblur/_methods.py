@@ -17,7 +17,18 @@ import numpy.typing as npt
 from lsdeblur._results import Selection
 from lsdeblur._validate import check_choice
 
-__all__ = ["BLIND", "METHODS", "Method", "Problem", "Progress", "Solution", "check_options", "resolve"]
+__all__ = [
+    "BLIND",
+    "METHODS",
+    "TENSORS",
+    "Method",
+    "Problem",
+    "Progress",
+    "Solution",
+    "check_options",
+    "named",
+    "resolve",
+]
 
 #: name -> "module:callable", imported when it is chosen
 METHODS: dict[str, str] = {
@@ -33,7 +44,11 @@ METHODS: dict[str, str] = {
     "wavelet": "lsdeblur.iterative.wavelet:wavelet",
     "nas-rif": "lsdeblur.blind.nas_rif:nas_rif",
     "blind": "lsdeblur.blind.restoration:blind",
+    "pnp": "lsdeblur.deep.plug_and_play:pnp",
 }
+
+#: what `restore` hands torch tensors to
+TENSORS = "lsdeblur.deep.tensors:solve"
 
 #: methods that find the PSF, or do without: for them `psf` may be missing, and `Problem.psf` is None then
 BLIND: frozenset[str] = frozenset({"blind", "nas-rif"})
@@ -118,8 +133,13 @@ def resolve(method: str | Method) -> tuple[str, Method]:
     """Name and callable of a method: a line of METHODS, imported now, or the caller's own callable."""
     if callable(method):
         return getattr(method, "__name__", type(method).__name__), method
-    module, _, name = METHODS[check_choice(method, METHODS, "method")].partition(":")
-    return method, getattr(importlib.import_module(module), name)
+    return method, named(METHODS[check_choice(method, METHODS, "method")])
+
+
+def named(line: str) -> Any:
+    """What a line "module:name" stands for, imported now."""
+    module, _, name = line.partition(":")
+    return getattr(importlib.import_module(module), name)
 
 
 def check_options(function: Callable[..., Any], options: Mapping[str, Any], owner: str) -> None:

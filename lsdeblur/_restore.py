@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lsdeblur._inputs import NO_PSF, checked_psf, checked_workers, problem_of, problems_of, with_saturated
-from lsdeblur._methods import Method, Solution, check_options, resolve
+from lsdeblur._methods import TENSORS, Method, Solution, check_options, named, resolve
 from lsdeblur._results import Restoration
 from lsdeblur._stores import Source, is_from
 from lsdeblur._validate import (
@@ -66,9 +66,11 @@ def restore(
     image : array, 2 or 3 spatial axes and optionally one of channels, or list of arrays
         Blurred image of real numbers, in any scale. Never modified, rescaled or clipped. A memory map or Zarr array
         is read tile by tile. For a Dask array the result's image is one, too: nothing is computed, lambda included,
-        before it is, and `lam` and `selection` of the result are None unless lambda is given. A list of arrays are
-        frames of one scene, restored together by "tikhonov" (`lsdeblur.frames`); `psf` is then a list, too, or one for
-        all, and so is `mask`.
+        before it is, and `lam` and `selection` of the result are None unless lambda is given. For a torch tensor and a
+        direct method the result's image is a tensor on its device, without derivatives (`lsdeblur.deep.functional` has
+        them): with a given strength it is restored there, one that is to be chosen takes the host's NumPy. A list of
+        arrays are frames of one scene, restored together by "tikhonov" (`lsdeblur.frames`); `psf` is then a list, too,
+        or one for all, and so is `mask`.
     psf : array or psf.PSFGrid
         Point-spread function with as many axes as the image has spatial ones, its centre at pixel ``s // 2``,
         or one PSF per channel, channels first. It is used as it is: its sum is the gain of the instrument.
@@ -171,12 +173,16 @@ def restore(
     >>> result.selection.criterion
     'evidence'
     """
+    asked: dict[str, Any] = {"tile": tile != "auto", "halo": halo != "auto", "out": out is not None}
+    asked |= {"callback": callback, "uncertainty": uncertainty, "denoise_after": denoise_after}
+    shell = {"boundary": boundary, "spacing": spacing, "workers": workers}
+    frames = image if isinstance(image, (list, tuple)) and all(hasattr(g, "__array__") for g in image) else ()
+    if is_from(frames[0] if frames else image, "torch"):
+        asked |= {"mask": mask is not None, "saturation": saturation is not None}
+        return _restore_tensor(image, psf, method, channel_axis, asked, shell, options)
     hidden = mask if saturation is None else with_saturated(image, mask, saturation, channel_axis)
-    if isinstance(image, (list, tuple)) and image and all(hasattr(frame, "__array__") for frame in image):
-        asked: dict[str, Any] = {"tile": tile != "auto", "halo": halo != "auto", "out": out is not None}
-        asked |= {"callback": callback, "uncertainty": uncertainty, "denoise_after": denoise_after}
-        shell = {"boundary": boundary, "spacing": spacing, "workers": workers}
-        return _restore_frames(image, psf, method, channel_axis, hidden, asked, shell, options)
+    if frames:
+        return _restore_frames(frames, psf, method, channel_axis, hidden, asked, shell, options)
     name, function = resolve(method)
     check_options(function, options, f"method {name!r}")
     call = {
@@ -233,6 +239,17 @@ def _count(n: Any) -> int:
     if not isinstance(n, (int, np.integer)) or n < 2:
         raise ValueError(f"uncertainty must be True or a whole number of samples, at least 2, not {n!r}")
     return int(n)
+
+
+def _restore_tensor(
+    image: Any, psf: Any, method: Any, channel_axis: int | None, asked: dict[str, Any], shell: dict[str, Any],
+    options: dict[str, Any],
+) -> Restoration:  # fmt: skip
+    """A torch tensor, on its device."""
+    given = [name for name, there in asked.items() if there]
+    shell = {"channel_axis": channel_axis, **shell}
+    solution, h = named(TENSORS)(image, psf, method, given, options=options, **shell)
+    return _restoration(solution, h, method, {**shell, **options})
 
 
 def _restore_frames(

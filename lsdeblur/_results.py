@@ -83,7 +83,8 @@ class Restoration:
     Attributes
     ----------
     image : array
-        The restored image, of the shape of the blurred one and in the working dtype.
+        The restored image, of the shape of the blurred one and in the working dtype; of a torch tensor one on its
+        device, which `save` and ``np.asarray`` copy to the host.
     psf : array, psf.PSFGrid or None
         The PSF that was used. `load` gives a PSFGrid as the mapping of its fields: ``psf.PSFGrid(**result.psf)``.
     method : str
@@ -132,12 +133,13 @@ class Restoration:
     version: str = ""
 
     def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> Array:
-        if copy is False and dtype is not None and np.dtype(dtype) != self.image.dtype:
+        image = _in_memory(self.image)
+        if copy is False and dtype is not None and np.dtype(dtype) != image.dtype:
             raise ValueError(f"the image is {self.image.dtype}: it cannot become {np.dtype(dtype)} without a copy")
-        return np.array(self.image, dtype=dtype, copy=True) if copy else np.asarray(self.image, dtype=dtype)
+        return np.array(image, dtype=dtype, copy=True) if copy else np.asarray(image, dtype=dtype)
 
     def __repr__(self) -> str:
-        parts = [repr(self.method), f"shape={self.image.shape}", f"dtype={self.image.dtype}"]
+        parts = [repr(self.method), f"shape={tuple(self.image.shape)}", f"dtype={self.image.dtype}"]
         if self.lam is not None:
             rule = f" by {self.selection.criterion}" if self.selection else ""
             parts.append(f"lam={self.lam:.3g}{rule}")
@@ -255,6 +257,11 @@ class Diagnosis:
         return f"Diagnosis({self.kind!r}: {self.message})"
 
 
+def _in_memory(array: Any) -> Any:
+    """A torch tensor as an array in the host's memory; others as they are. (This layer knows no other library.)"""
+    return array.detach().cpu().numpy() if hasattr(array, "detach") else array
+
+
 def _selection(record: dict[str, Any] | None) -> Selection | None:
     if record is None:
         return None
@@ -268,6 +275,7 @@ def _pack(value: Any, name: str, arrays: dict[str, Array], foreign: list[str]) -
     """
     if is_dataclass(value) and not isinstance(value, type):  # a Selection or a PSFGrid
         value = {f.name: getattr(value, f.name) for f in fields(value)}
+    value = _in_memory(value)
     if isinstance(value, np.ndarray):
         arrays[f"array{len(arrays)}"] = value
         return {"__array__": f"array{len(arrays) - 1}"}

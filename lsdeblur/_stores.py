@@ -38,9 +38,10 @@ Slices = tuple[Any, ...]
 
 
 def is_from(array: Any, library: str) -> bool:
-    """Whether `array` is an ``Array`` of a loaded library ("zarr", "dask.array")."""
+    """Whether `array` is an ``Array`` of a loaded library ("zarr", "dask.array"), or a ``Tensor`` of "torch"."""
     module = sys.modules.get(library)
-    return module is not None and isinstance(array, module.Array)
+    kind = "Tensor" if library == "torch" else "Array"
+    return module is not None and isinstance(array, getattr(module, kind, ()))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -24,11 +24,12 @@ from lsdeblur._methods import Problem, Solution
 from lsdeblur._stage import Stage
 from lsdeblur._validate import check_choice
 from lsdeblur.direct import tikhonov
+from lsdeblur.errors import MissingDependencyError
 from lsdeblur.filters import power
 from lsdeblur.psf import PSFGrid
 from lsdeblur.spectrum import hermitian_weights
 
-__all__ = ["DENOISERS", "SHARE", "Denoiser", "denoised", "noise_left"]
+__all__ = ["DENOISERS", "SHARE", "Denoiser", "applied", "denoised", "noise_left"]
 
 Array = npt.NDArray[Any]
 #: a name, or a function of an image and its noise's standard deviation
@@ -52,8 +53,34 @@ def _total_variation(image: Array, sigma: float) -> Array:
     return denoise_tv_chambolle(image, weight=0.4 * sigma)
 
 
+def _opencv(image: Array, sigma: float) -> Array:
+    """Non-local means by OpenCV, in 16-bit integers over the image's own range."""
+    import cv2
+
+    if image.ndim != 2:
+        raise ValueError(f"'opencv-nlm' denoises images of 2 axes, not of {image.ndim}: take 'nlm'")
+    low, scale = float(image.min()), 65535 / max(float(np.ptp(image)), 1e-30)
+    levels = np.rint((image - low) * scale).astype(np.uint16)
+    strength = [0.8 * sigma * scale]  # of the mean absolute difference of patches
+    return cv2.fastNlMeansDenoising(levels, strength, None, 5, 21, cv2.NORM_L1) / image.dtype.type(scale) + low
+
+
+def _bm3d(image: Array, sigma: float) -> Array:
+    """Dabov et al. (2007), doi:10.1109/TIP.2007.901238, by the package bm3d, which has a licence of its own."""
+    try:
+        from bm3d import bm3d
+    except ImportError:
+        raise MissingDependencyError("'bm3d' needs that package: pip install bm3d (its licence is not free)") from None
+    return bm3d(image, sigma)
+
+
 #: name -> function of an image (*shape) and its noise level
-DENOISERS: dict[str, Callable[[Array, float], Array]] = {"nlm": _non_local_means, "tv": _total_variation}
+DENOISERS: dict[str, Callable[[Array, float], Array]] = {
+    "nlm": _non_local_means,
+    "tv": _total_variation,
+    "opencv-nlm": _opencv,
+    "bm3d": _bm3d,
+}
 
 
 def noise_left(problem: Problem, solution: Solution, options: Mapping[str, Any]) -> list[float]:
@@ -92,17 +119,20 @@ def denoised(problem: Problem, solution: Solution, options: Mapping[str, Any], d
             message=f"{solution.message}; {SHARE:g} of that, since {name} denoises after",
         )  # fmt: skip
     levels = noise_left(problem, solution, options)
-    image = np.stack([_applied(function, g, levels[c % len(levels)]) for c, g in enumerate(solution.image)])
+    image = np.stack(
+        [applied(function, g, levels[c % len(levels)], "denoise_after=") for c, g in enumerate(solution.image)]
+    )
     left = ", ".join(f"{level:.3g}" for level in levels)
     message = f"{solution.message}; noise left by the filter {left}"
     return replace(solution, image=image, sensitivity=None, message=message)
 
 
-def _applied(function: Callable[[Array, float], Array], image: Array, sigma: float) -> Array:
+def applied(function: Callable[[Array, float], Array], image: Array, sigma: float, name: str) -> Array:
+    """The denoised image in its own precision, if that is an image of the same shape; `name` is for the error."""
     found = np.asarray(function(image, sigma))
     if found.shape != image.shape or found.dtype.kind not in "fiu":
         raise ValueError(
-            f"denoise_after= returned an array of shape {found.shape} and dtype {found.dtype} for an image of shape "
+            f"{name} returned an array of shape {found.shape} and dtype {found.dtype} for an image of shape "
             f"{image.shape}: it must return real numbers of that shape"
         )
     return found.astype(image.dtype, copy=False)

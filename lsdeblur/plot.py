@@ -20,7 +20,7 @@ from lsdeblur._results import Selection
 from lsdeblur._validate import as_float_array, as_psf, check_size
 from lsdeblur.spectrum import transfer_function
 
-__all__ = ["compare", "l_curve", "selection_curves", "show_psf"]
+__all__ = ["compare", "l_curve", "selection_curves", "show_psf", "training"]
 
 Array = npt.NDArray[Any]
 
@@ -242,6 +242,32 @@ def show_psf(psf: npt.ArrayLike, fig: Figure | None = None) -> Figure:
     )
     right.set(title="transfer function", xlabel="columns (cycles/pixel)", ylabel="rows (cycles/pixel)")
     fig.colorbar(shown, ax=right, location="bottom", label="$|H / H(0)|$ (dB)", shrink=0.9)
+    return fig
+
+
+def training(rows: Sequence[Any], fig: Figure | None = None) -> Figure:
+    """The course of a training: the loss, and the quality of restored images that were held out.
+
+    Parameters
+    ----------
+    rows : sequence of deep.train.Row
+        The log that `lsdeblur.deep.train.fit` returns.
+    fig : matplotlib Figure, optional
+        Where to draw; a new figure otherwise.
+    """
+    if not rows:
+        raise ValueError("rows is empty: the training wrote no log")
+    fig = plt.figure(figsize=(9, 3.4), layout="constrained") if fig is None else fig
+    left, right = fig.subplots(1, 2)
+    left.semilogy([r.step for r in rows], [r.loss for r in rows], color="0.35")
+    left.set_ylabel("loss")
+    validated = [r for r in rows if r.psnr is not None]
+    right.plot([r.step for r in validated], [r.psnr for r in validated], marker=".", color="0.35")
+    right.set_ylabel("PSNR of held-out images [dB]")
+    for ax in (left, right):
+        ax.set_xlabel("step")
+        ax.grid(color="0.9", lw=0.5)
+        ax.set_axisbelow(True)
     return fig
 
 

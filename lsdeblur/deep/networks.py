@@ -15,6 +15,7 @@ with the discriminator of P. Isola et al. (2017), doi:10.1109/CVPR.2017.632; unr
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -23,7 +24,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lsdeblur._methods import Problem, Solution
+from lsdeblur._methods import Problem
 from lsdeblur.deep import functional
 
 __all__ = [
@@ -64,10 +65,6 @@ class Model(nn.Module):
         return super().__call__(image, *needed, **options)
 
     @property
-    def __name__(self) -> str:
-        return type(self).__name__
-
-    @property
     def n_parameters(self) -> int:
         """How many numbers training determines."""
         return sum(p.numel() for p in self.parameters())
@@ -76,7 +73,7 @@ class Model(nn.Module):
         """Write the network and its options to a safetensors file (`lsdeblur.deep.weights`)."""
         from lsdeblur.deep.weights import save
 
-        save(self, path, **card)
+        save(self, path, card=card)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Any:
@@ -146,14 +143,14 @@ class UNet(nn.Module):
             return nn.Sequential(*(Residual(n, light=light, attention=attention) for _ in range(count)))
 
         upper = list(zip(widths[:-1], blocks[:-1], strict=True))
-        steps = list(zip(widths[:-1], widths[1:], strict=True))
+        steps = list(itertools.pairwise(widths))
         self.head = conv(n_in, widths[0])
         self.enc = nn.ModuleList(residuals(n, count) for n, count in upper)
         self.down = nn.ModuleList(_scaled(nn.Conv2d(a, b, 2, 2, bias=False), 0.5**0.5) for a, b in steps)
         self.mid = residuals(widths[-1], blocks[-1])
         self.up = nn.ModuleList(_scaled(nn.ConvTranspose2d(b, a, 2, 2, bias=False)) for a, b in steps)
         self.dec = nn.ModuleList(residuals(n, count) for n, count in upper)
-        self.tail = nn.Conv2d(widths[0], n_out, 3, padding=1, bias=False)
+        self.tail = _scaled(nn.Conv2d(widths[0], n_out, 3, padding=1, bias=False), 0.1)
 
     def forward(self, x: Tensor) -> Tensor:
         x, kept = self.head(x), []
@@ -198,3 +195,166 @@ class Denoiser(Model):
 
     def forward(self, image: Tensor, noise_std: Tensor) -> Tensor:
         return image - at_half(self.net, image, self.step, noise_std)
+
+
+class DeblurCNN(Model):
+    """A plain encoder and decoder: what the blur is must be seen from the image, and nothing leads past the middle."""
+
+    def __init__(
+        self, *, channels: int = 1, width: int = 48, blocks: int = 4, light: bool = False, attention: bool = False
+    ) -> None:
+        super().__init__(channels=channels, width=width, blocks=blocks, light=light, attention=attention)
+        n = 4 * channels
+        self.net = UNet(n, n, (width, 2 * width), (1, blocks), skips=False, light=light, attention=attention)
+
+    def forward(self, image: Tensor) -> Tensor:
+        return at_half(self.net, image, self.step)
+
+
+class MultiScaleDeblur(Model):
+    """A U-Net: skip connections carry each scale across, and its output is added to the image."""
+
+    def __init__(
+        self, *, channels: int = 1, width: int = 48, blocks: int = 1, light: bool = False, attention: bool = False
+    ) -> None:
+        super().__init__(channels=channels, width=width, blocks=blocks, light=light, attention=attention)
+        n, widths = 4 * channels, (width, 2 * width, 4 * width)
+        self.net = UNet(n, n, widths, (blocks, blocks, 2 * blocks), light=light, attention=attention)
+
+    def forward(self, image: Tensor) -> Tensor:
+        return image + at_half(self.net, image, self.step)
+
+
+class DeblurGAN(Model):
+    """The generator of an adversarial pair: 16 residual blocks at a quarter of the resolution, added to the image."""
+
+    def __init__(
+        self, *, channels: int = 1, width: int = 32, blocks: int = 16, light: bool = False, attention: bool = False
+    ) -> None:
+        super().__init__(channels=channels, width=width, blocks=blocks, light=light, attention=attention)
+        n = 4 * channels
+        self.net = UNet(n, n, (width, 2 * width), (0, blocks), skips=False, light=light, attention=attention)
+
+    def forward(self, image: Tensor) -> Tensor:
+        return image + at_half(self.net, image, self.step)
+
+
+class PatchDiscriminator(nn.Module):
+    """Tells restored from sharp images patch by patch: one number for each, trained to be 1 for sharp and 0 for others.
+
+    Spectral normalisation bounds its slope: T. Miyato et al. (2018), ICLR, arXiv:1802.05957.
+    """
+
+    def __init__(self, channels: int = 1, width: int = 32) -> None:
+        super().__init__()
+        widths = [channels, width, 2 * width, 4 * width]
+        layers: list[nn.Module] = []
+        for a, b in itertools.pairwise(widths):
+            bounded = nn.utils.parametrizations.spectral_norm(nn.Conv2d(a, b, 4, 2, 1))
+            layers += [bounded, nn.LeakyReLU(0.2)]
+        self.net = nn.Sequential(*layers, nn.Conv2d(widths[-1], 1, 3, padding=1))
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self.net(image)
+
+
+class KernelEstimator(nn.Module):
+    """A PSF of size x size pixels and sum 1 from what a blur leaves in an image.
+
+    The gradient of a scene is nearly white, so the autocorrelation of the blurred image's gradient is nearly that of
+    the PSF; what it does not hold, the phase, is left to convolutions and their strengths in the mean.
+    """
+
+    def __init__(self, channels: int, size: int, width: int) -> None:
+        super().__init__()
+        self.size, self.reach = size, size - 1
+        layers = [conv(channels, width)]
+        for k in (1, 2):
+            layers += [nn.ReLU(), _scaled(nn.Conv2d(k * width, 2 * k * width, 3, 2, 1, bias=False))]
+        self.seen = nn.Sequential(*layers, nn.ReLU())
+        last = nn.Linear(8 * width, size * size)
+        self.mix = nn.Sequential(nn.Linear((2 * self.reach + 1) ** 2 + 4 * width, 8 * width), nn.ReLU(), last)
+        at = torch.arange(size) - size // 2
+        with torch.no_grad():  # it begins with a Gaussian
+            last.weight.mul_(0.1)
+            last.bias.copy_((-(at[:, None] ** 2 + at**2) / 4.0).flatten())
+
+    def forward(self, image: Tensor) -> Tensor:
+        strength = image.abs().amax((1, 2, 3), keepdim=True).clamp_min(torch.finfo(image.dtype).tiny)
+        seen = self.seen(image / strength).float().mean((2, 3))
+        with torch.autocast(image.device.type, enabled=False):
+            weights = self.mix(torch.cat([autocorrelation(image.float(), self.reach).flatten(1), seen], 1))
+        return weights.softmax(1).view(-1, 1, self.size, self.size)
+
+
+def autocorrelation(image: Tensor, reach: int) -> Tensor:
+    """Of the gradient, divided by its value at 0, for shifts up to `reach` pixels: (n, 2 reach + 1, 2 reach + 1)."""
+    rows, columns = image.shape[-2:]
+    grid = (rows + reach, columns + reach)
+    steps = image.diff(dim=-2)[..., : columns - 1], image.diff(dim=-1)[..., : rows - 1, :]
+    power = sum(torch.fft.rfft2(d, s=grid).abs().square() for d in steps)
+    found = torch.fft.irfft2(power, s=grid).sum(1).roll((reach, reach), (-2, -1))[..., : 2 * reach + 1, : 2 * reach + 1]
+    return found / found[..., reach : reach + 1, reach : reach + 1].clamp_min(torch.finfo(found.dtype).tiny)
+
+
+class PhysicsGuidedDeblur(Model):
+    """Estimates a PSF, then in two stages restores by least squares with a learned strength and adds a learned rest."""
+
+    def __init__(
+        self, *, channels: int = 1, width: int = 32, size: int = 15, stages: int = 2, light: bool = False,
+        attention: bool = False,
+    ) -> None:  # fmt: skip
+        super().__init__(channels=channels, width=width, size=size, stages=stages, light=light, attention=attention)
+        self.estimate = KernelEstimator(channels, size, 16 if light else 32)
+        self.strengths = nn.Parameter(torch.linspace(-5.0, -4.0, stages))
+        n, widths = 4 * channels, (width, 2 * width)
+        self.rests = nn.ModuleList(
+            UNet(2 * n, n, widths, (1, 2), light=light, attention=attention) for _ in range(stages)
+        )
+
+    def forward(self, image: Tensor) -> Tensor:
+        psf = self.estimate(image)
+        restored = image
+        for strength, rest in zip(self.strengths, self.rests, strict=True):
+            restored = least_squares_step(image, restored, psf, strength.exp())
+            restored = restored + at_half(rest, torch.cat([restored, image], 1), self.step)
+        return restored
+
+
+class UnrolledWiener(Model):
+    """For a known PSF: steps of least squares, and one network that denoises after each, told what level to expect."""
+
+    needs = ("psf", "noise_std")
+
+    def __init__(
+        self, *, channels: int = 1, width: int = 32, stages: int = 3, light: bool = False, attention: bool = False
+    ) -> None:
+        super().__init__(channels=channels, width=width, stages=stages, light=light, attention=attention)
+        self.strengths = nn.Parameter(torch.zeros(stages))
+        self.levels = nn.Parameter(torch.linspace(1.5, 0.5, stages))
+        n = 4 * channels
+        self.net = UNet(n + 1, n, (width, 2 * width, 4 * width), (1, 1, 1), light=light, attention=attention)
+
+    def forward(self, image: Tensor, psf: Tensor, noise_std: Tensor) -> Tensor:
+        kernel, sigma = psf[:, None], noise_std.reshape(-1, 1, 1, 1)
+        slope = image.diff(dim=-2).square().mean((1, 2, 3)) + image.diff(dim=-1).square().mean((1, 2, 3))
+        ratio = (noise_std.square() / slope.clamp_min(torch.finfo(image.dtype).tiny))[:, None]
+        restored = image
+        for strength, level in zip(self.strengths, self.levels, strict=True):
+            restored = least_squares_step(image, restored, kernel, ratio * strength.exp())
+            restored = restored - at_half(self.net, restored, self.step, sigma * level.exp())
+        return restored
+
+
+def least_squares_step(image: Tensor, near: Tensor, psf: Tensor, strength: Tensor) -> Tensor:
+    """The z that minimises ``||h * z - image||^2 + strength <z - near, P (z - near)>``; computed in float32."""
+    with torch.autocast(image.device.type, enabled=False):
+        image, near = image.float(), near.float()
+        left = image - functional.blur(near, psf.float(), boundary="edge")
+        return near + functional.tikhonov(left, psf.float(), strength, boundary="taper")
+
+
+#: name -> class, for files and the command
+MODELS: dict[str, type[Model]] = {
+    cls.__name__: cls for cls in (Denoiser, DeblurCNN, MultiScaleDeblur, DeblurGAN, PhysicsGuidedDeblur, UnrolledWiener)
+}

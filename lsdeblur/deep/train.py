@@ -1,0 +1,435 @@
+"""Training: `fit` for scripts, ``python -m lsdeblur.deep.train`` for the shell.
+
+A run lives in a folder: `checkpoint.pt` (everything that is needed to go on), `log.csv`, `curve.png` and
+`model.safetensors` (the averaged weights, for `load`). Batches depend on the seed and their number alone, and files
+are replaced as a whole: a run that is killed at any moment goes on from its last checkpoint along the same curve.
+"""
+
+from __future__ import annotations
+
+import copy
+import csv
+import importlib
+import io
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+
+from lsdeblur._validate import check_choice, check_non_negative, check_positive, check_size
+from lsdeblur.deep import data, losses, networks
+from lsdeblur.deep._optimizer import Averaged, optimizers
+from lsdeblur.deep.weights import load_checkpoint, save, write_atomically
+from lsdeblur.metrics import psnr, ssim
+
+__all__ = ["RECIPES", "Config", "Row", "fit", "native_bfloat16", "trained_on"]
+
+Batch = Mapping[str, Tensor]
+
+_VALIDATED = 32  # items
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """A training run. A TOML file of these names is one, too.
+
+    Attributes
+    ----------
+    model, options : str, mapping
+        A name in `networks.MODELS`, and the arguments it is made with.
+    data, task, data_options : str, str, mapping
+        A folder of images; "deblur" (`data.Synthetic` blurs them), "denoise" (`data.Noisy`) or "paired"
+        (`data.Paired`); and further arguments of that class.
+    held_out : float, 0 to 0.5
+        Share of the images, the last by name, that are for validation only.
+    loss : mapping of str to float, or None
+        Names in `losses.LOSSES` and their weights; None for the default there.
+    vgg : path, or ""
+        Weights of VGG19 for the loss "perceptual".
+    adversarial : float >= 0
+        Weight of the loss by a `networks.PatchDiscriminator` that is trained along; 0 for none.
+    steps, batch : int
+        Batches, and images in each.
+    optimizer, lr, warmup : str, float, int
+        "muon" (convolutions by Muon, the rest by Adam with a twentieth of the rate) or "adam". The rate rises over
+        `warmup` steps and falls to 0 along a cosine.
+    averaging : float
+        Decay of the average of the weights over the steps.
+    clip : float > 0
+        Largest norm of the gradient.
+    precision : str
+        "bfloat16", "float32" or "auto": bfloat16 where the processor has instructions for it.
+    seed, workers : int
+        Of the random numbers; processes that make batches, 0 for none.
+    log_every, validate_every, save_every : int
+        Steps between lines of the log, validations and checkpoints.
+    """
+
+    model: str = "MultiScaleDeblur"
+    options: Mapping[str, Any] = field(default_factory=dict)
+    data: str = ""
+    task: str = "deblur"
+    data_options: Mapping[str, Any] = field(default_factory=dict)
+    held_out: float = 0.05
+    loss: Mapping[str, float] | None = None
+    vgg: str = ""
+    adversarial: float = 0.0
+    steps: int = 2000
+    batch: int = 8
+    optimizer: str = "muon"
+    lr: float = 0.02
+    warmup: int = 100
+    averaging: float = 0.998
+    clip: float = 1.0
+    precision: str = "auto"
+    seed: int = 0
+    workers: int = 0
+    log_every: int = 50
+    validate_every: int = 500
+    save_every: int = 250
+
+    def __post_init__(self) -> None:
+        check_choice(self.model, networks.MODELS, "model")
+        check_choice(self.task, TASKS, "task")
+        check_choice(self.optimizer, ("muon", "adam"), "optimizer")
+        check_choice(self.precision, ("auto", "bfloat16", "float32"), "precision")
+        for name in ("steps", "batch", "log_every", "validate_every", "save_every"):
+            check_size(getattr(self, name), 1, name)
+        for name in ("lr", "clip"):
+            check_positive(getattr(self, name), name)
+        for name in ("adversarial", "warmup", "averaging", "held_out"):
+            check_non_negative(getattr(self, name), name)
+
+    @classmethod
+    def read(cls, path: str | Path, **changes: Any) -> Config:
+        """From a TOML file, with some values replaced."""
+        import tomllib
+
+        try:
+            values = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        except tomllib.TOMLDecodeError as error:
+            raise ValueError(f"{path} is no TOML file: {error}") from None
+        unknown = sorted({*values, *changes} - {f.name for f in fields(cls)})
+        if unknown:
+            raise ValueError(
+                f"{path}: {', '.join(unknown)} unknown; valid are {', '.join(f.name for f in fields(cls))}"
+            )
+        return cls(**{**values, **changes})
+
+
+#: task -> the class in `data` whose items it trains on
+TASKS = {"deblur": "Synthetic", "denoise": "Noisy", "paired": "Paired"}
+
+#: of the recipes for deblurring
+_BLUR: dict[str, Any] = {
+    "data_options": {"crop": 96, "sizes": [3, 15]}, "steps": 1500, "batch": 8, "validate_every": 250,
+}  # fmt: skip
+_PLOT = "lsdeblur.plot"  # a later layer, known by its name only
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A line of the log: the mean loss since the last one; validation where there was one."""
+
+    step: int
+    loss: float
+    lr: float
+    seconds: float
+    psnr: float | None = None
+    ssim: float | None = None
+
+
+def native_bfloat16(device: torch.device) -> bool:
+    """Whether the processor multiplies bfloat16 by instructions of its own, so that training with it is faster."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported()
+    tests = (getattr(torch.cpu, name, None) for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported"))
+    return device.type == "cpu" and any(test is not None and test() for test in tests)
+
+
+class _Run:
+    """The state of a run: networks, optimisers, the average, the log. `step` does one step, `pack` and `unpack` it."""
+
+    def __init__(self, model: networks.Model, config: Config, loss: Callable[[Tensor, Tensor], Tensor]) -> None:
+        self.model, self.config, self.loss = model, config, loss
+        self.device = next(model.parameters()).device
+        if self.device.type == "cpu":
+            model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.half = config.precision == "bfloat16" or (config.precision == "auto" and native_bfloat16(self.device))
+        self.optimizers = optimizers(model, config.lr, config.optimizer)
+        self.average = Averaged(model, config.averaging)
+        self.critic = networks.PatchDiscriminator(model.channels).to(self.device) if config.adversarial else None
+        self.critics_optimizers = optimizers(self.critic, 1e-4, "adam") if self.critic is not None else []
+        self.done, self.seconds = 0, 0.0
+        self.recent: list[float] = []  # losses since the last row
+        self.rows: list[Row] = []
+
+    @property
+    def lr(self) -> float:
+        """Of the step to come, relative to the configured one."""
+        rise = min(1.0, (self.done + 1) / (self.config.warmup + 1))
+        return rise * 0.5 * (1 + math.cos(math.pi * self.done / self.config.steps))
+
+    def step(self, batch: Batch) -> float:
+        batch = {name: value.to(self.device) for name, value in batch.items()}
+        sharp = batch["sharp"]
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group.setdefault("full_lr", group["lr"])
+                group["lr"] = group["full_lr"] * self.lr
+            optimizer.zero_grad(set_to_none=True)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
+            restored = self.model(batch["image"], *(batch[name] for name in self.model.needs)).float()
+            loss = self.loss(restored, sharp)
+            if self.critic is not None:
+                loss = loss + self.config.adversarial * losses.adversarial(self.critic(restored))
+        if not torch.isfinite(loss):
+            raise FloatingPointError(f"the loss is {loss.item()} at step {self.done + 1}: lower lr, or check the data")
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip)
+        for optimizer in self.optimizers:
+            optimizer.step()
+        if self.critic is not None:
+            self._teach(self.critic, sharp, restored.detach())
+        self.done += 1
+        self.average.update(self.model, self.done)
+        return float(loss.detach())
+
+    def _teach(self, critic: nn.Module, sharp: Tensor, restored: Tensor) -> None:
+        """One step of the discriminator: sharp images are real, restored ones are not."""
+        for optimizer in self.critics_optimizers:
+            optimizer.zero_grad(set_to_none=True)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
+            loss = losses.discrimination(critic(sharp), critic(restored))
+        loss.backward()
+        for optimizer in self.critics_optimizers:
+            optimizer.step()
+
+    def validate(self, items: Sequence[Batch]) -> tuple[float, float]:
+        """Mean PSNR and SSIM of the averaged weights."""
+        model, scores = self.average.model, []
+        with torch.inference_mode():
+            for item in items:
+                given = (item[name][None].to(self.device) for name in self.model.needs)
+                restored = model(item["image"][None].to(self.device), *given)[0].float().cpu().numpy()
+                sharp = item["sharp"].numpy()
+                scores.append([score(restored, sharp, data_range=1, channel_axis=0) for score in (psnr, ssim)])
+        decibels, similarity = (sum(column) / len(scores) for column in zip(*scores, strict=True))
+        return decibels, similarity
+
+    def pack(self) -> dict[str, Any]:
+        """Tensors, numbers and texts only, so that it can be read without running anything."""
+        critic = None if self.critic is None else self.critic.state_dict()
+        return {
+            "model": type(self.model).__name__,
+            "options": self.model.options,
+            "config": asdict(self.config),
+            "weights": self.model.state_dict(),
+            "averaged": self.average.model.state_dict(),
+            "optimizers": [o.state_dict() for o in (*self.optimizers, *self.critics_optimizers)],
+            "critic": critic,
+            "step": self.done,
+            "seconds": self.seconds,
+            "recent": self.recent,
+            "rows": [asdict(row) for row in self.rows],
+        }
+
+    def unpack(self, state: Mapping[str, Any], path: Path) -> None:
+        """Go on from what `pack` gave."""
+        before, now = dict(state["config"]), asdict(self.config)
+        free = {"workers", "log_every", "validate_every", "save_every", "data"}
+        changed = sorted(name for name in now if name not in free and before.get(name) != now[name])
+        if changed:
+            raise ValueError(
+                f"{path} is of a run with other values of {', '.join(changed)}: give another folder for this one, or "
+                "the old values"
+            )
+        self.model.load_state_dict(state["weights"])
+        self.average.model.load_state_dict(state["averaged"])
+        for optimizer, values in zip((*self.optimizers, *self.critics_optimizers), state["optimizers"], strict=True):
+            optimizer.load_state_dict(values)
+        if self.critic is not None:
+            self.critic.load_state_dict(state["critic"])
+        self.done, self.seconds, self.recent = int(state["step"]), float(state["seconds"]), list(state["recent"])
+        self.rows = [Row(**row) for row in state["rows"]]
+
+
+def fit(
+    model: networks.Model,
+    dataset: Dataset[Any],
+    config: Config,
+    *,
+    held_out: Sequence[Batch] = (),
+    loss: Callable[[Tensor, Tensor], Tensor] | None = None,
+    out: str | Path | None = None,
+    callback: Callable[[Row], object] | None = None,
+) -> list[Row]:
+    """Train a network; it holds the averaged weights afterwards.
+
+    Parameters
+    ----------
+    model : networks.Model
+        Trained in place, on the device where it is.
+    dataset : Dataset
+        ``dataset[i]`` is a mapping with "image", "sharp" and what the model needs, for i from 0 to
+        ``config.steps * config.batch - 1``, and depends on i alone (`lsdeblur.deep.data`).
+    config : Config
+    held_out : sequence of such items
+        For validation.
+    loss : callable, optional
+        ``loss(restored, sharp) -> scalar``, in place of that of `config`.
+    out : path, optional
+        Folder of the run. If it holds a checkpoint of the same configuration, the run goes on from there.
+    callback : callable, optional
+        Called with every line of the log; `StopIteration` ends the run.
+
+    Returns
+    -------
+    list of Row
+        The log, of the whole run.
+    """
+    run = _Run(model, config, losses.weighted(config.loss, vgg=config.vgg or None) if loss is None else loss)
+    folder = None if out is None else Path(out)
+    if folder is not None and (folder / "checkpoint.pt").exists():
+        run.unpack(load_checkpoint(folder / "checkpoint.pt"), folder)
+    model.train()
+    order = range(run.done * config.batch, config.steps * config.batch)
+    batches = DataLoader(dataset, config.batch, sampler=order, num_workers=config.workers)
+    began = time.perf_counter() - run.seconds
+    for batch in batches:
+        run.recent.append(run.step(batch))
+        run.seconds = time.perf_counter() - began
+        last = run.done == config.steps
+        validated = held_out and (last or run.done % config.validate_every == 0)
+        if validated or last or run.done % config.log_every == 0:
+            scores = run.validate(held_out) if validated else (None, None)
+            mean = sum(run.recent) / len(run.recent)
+            run.rows.append(Row(run.done, mean, run.lr * config.lr, run.seconds, *scores))
+            run.recent.clear()
+            try:
+                if callback is not None:
+                    callback(run.rows[-1])
+            except StopIteration:
+                last = True
+        if folder is not None and (last or run.done % config.save_every == 0):
+            _write(run, folder)
+        if last:
+            break
+    model.load_state_dict(run.average.model.state_dict())
+    model.eval()
+    return run.rows
+
+
+def _write(run: _Run, folder: Path) -> None:
+    """Checkpoint, averaged weights and log; the checkpoint last, so that the others are never older than it."""
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(f.name for f in fields(Row))
+    table.writerows(["" if v is None else f"{v:.6g}" for v in asdict(row).values()] for row in run.rows)
+    write_atomically(folder / "log.csv", text.getvalue().encode())
+    save(run.average.model, folder / "model.safetensors", card={"steps": str(run.done)})
+    buffer = io.BytesIO()
+    torch.save(run.pack(), buffer)
+    write_atomically(folder / "checkpoint.pt", buffer.getvalue())
+
+
+def trained_on(config: Config) -> tuple[Dataset[Any], list[Batch]]:
+    """The data set of a configuration, and items of the pictures that are held out for validation."""
+    kind = getattr(data, TASKS[config.task])
+    dataset = kind(config.data, length=config.steps * config.batch, seed=config.seed, **config.data_options)
+    name = "pairs" if config.task == "paired" else "images"
+    pictures = getattr(dataset, name)
+    apart = min(max(1, round(len(pictures) * config.held_out)), len(pictures) - 1) if config.held_out else 0
+    other = copy.copy(dataset)
+    setattr(dataset, name, pictures[: len(pictures) - apart])
+    setattr(other, name, pictures[len(pictures) - apart :])
+    kept: list[Batch] = [*data.held_out(other, min(_VALIDATED, len(dataset)))] if apart else []
+    return dataset, kept
+
+
+#: what the command trains by name; steps for minutes on two cores, but for the denoiser some two hours
+RECIPES = {
+    "denoiser": Config(
+        model="Denoiser", task="denoise", loss={"l1": 1.0}, data_options={"crop": 64}, held_out=0.02, steps=22_000,
+        batch=16, warmup=200, averaging=0.999, log_every=100, validate_every=1000, save_every=500,
+    ),
+    "cnn": Config(model="DeblurCNN", **_BLUR),
+    "multi-scale": Config(model="MultiScaleDeblur", **_BLUR),
+    "gan": Config(model="DeblurGAN", adversarial=0.002, **_BLUR),
+    "physics": Config(model="PhysicsGuidedDeblur", **_BLUR),
+    "wiener": Config(model="UnrolledWiener", **_BLUR),
+}  # fmt: skip
+
+
+def _command() -> Any:
+    """The command: ``python -m lsdeblur.deep.train RECIPE --data FOLDER``."""
+    import click
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    @click.command(help=__doc__.partition("\n")[0] if __doc__ else None)
+    @click.argument("recipe", metavar="RECIPE")
+    @click.option("--data", "folder", type=click.Path(exists=True, file_okay=False), help="Folder of images.")
+    @click.option("--out", type=click.Path(file_okay=False), help="Folder of the run. [default: run-RECIPE]")
+    @click.option("--steps", type=click.IntRange(1), help="Batches to train with.")
+    @click.option("--batch", type=click.IntRange(1), help="Images in a batch.")
+    @click.option("--seed", type=click.IntRange(0), help="Of the random numbers.")
+    @click.option("--workers", type=click.IntRange(0), help="Processes that make batches.")
+    @click.option("--light", is_flag=True, help="Depthwise separable convolutions: less than 40 % of the weights.")
+    def command(recipe: str, folder: str | None, out: str | None, light: bool, **changes: int | None) -> None:
+        given: dict[str, Any] = {name: value for name, value in changes.items() if value is not None}
+        given |= {"data": folder} if folder else {}
+        console = Console(stderr=True)
+        try:
+            config = _configured(recipe, light, given)
+            torch.manual_seed(config.seed)
+            model = networks.MODELS[config.model](**config.options)
+            dataset, held_out = trained_on(config)
+            target = Path(out or f"run-{Path(recipe).stem}")
+            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+            with Progress(*columns, TimeRemainingColumn(), console=console) as bar:
+                task = bar.add_task(config.model, total=config.steps)
+
+                def show(row: Row) -> None:
+                    said = f"loss {row.loss:.4g}" + (f", {row.psnr:.2f} dB" if row.psnr is not None else "")
+                    bar.update(task, completed=row.step, description=f"{config.model}: {said}")
+
+                rows = fit(model, dataset, config, held_out=held_out, out=target, callback=show)
+            importlib.import_module(_PLOT).training(rows).savefig(target / "curve.png")
+        except (ValueError, OSError, FloatingPointError) as error:
+            raise click.ClickException(str(error)) from None
+        last = rows[-1]
+        scores = "" if last.psnr is None else f"; held-out images {last.psnr:.2f} dB, SSIM {last.ssim:.3f}"
+        click.echo(f"{target / 'model.safetensors'}: {model.n_parameters:,} weights, {last.step} steps{scores}")
+
+    return command
+
+
+def _configured(recipe: str, light: bool, changes: Mapping[str, Any]) -> Config:
+    """A recipe by name, or a TOML file, with changes."""
+    if Path(recipe).suffix == ".toml":
+        config = Config.read(recipe, **changes)
+    elif recipe in RECIPES:
+        config = replace(RECIPES[recipe], **changes)
+    else:
+        raise ValueError(f"{recipe!r} is no recipe: give one of {', '.join(RECIPES)}, or the path of a .toml file")
+    if not config.data:
+        raise ValueError("there are no images to train on: give their folder by --data, or as data in the file")
+    return replace(config, options={**config.options, "light": True}) if light else config
+
+
+if __name__ == "__main__":
+    _command()()
