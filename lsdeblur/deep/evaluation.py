@@ -244,10 +244,15 @@ def _score(restored: Callable[[Item], Tensor], item: Item, repeats: int) -> Scor
             "shape must stay"
         )
     result = result.double()[None]
-    before, after = (-10 * math.log10(max(float(losses.l2(x, sharp)), 1e-30)) for x in (image, result))
+    before, after = (_psnr(float(losses.l2(x, sharp))) for x in (image, result))
     ssim_before, ssim = (float(losses.similarity(x, sharp)) for x in (image, result))
     rows, columns = sharp.shape[-2:]
     return Score(before, after, ssim_before, ssim, statistics.median(took), rows * columns / 1e6)
+
+
+def _psnr(error: float) -> float:
+    """Decibels of a mean squared error; infinity for none."""
+    return math.inf if error == 0 else -10 * math.log10(error)
 
 
 def _by_module(model: nn.Module) -> Callable[[Item], Tensor]:
