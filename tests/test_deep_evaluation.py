@@ -151,6 +151,16 @@ def test_items_are_spread_over_the_data_set() -> None:
     assert asked == [0, 1, 2]
 
 
+@pytest.mark.parametrize(("value", "psnr"), [(0.0, math.inf), (math.nan, math.nan), (math.inf, -math.inf)])
+def test_perfect_and_broken_models(value: float, psnr: float) -> None:
+    """Nothing fails at them but the verdict."""
+    sample = [{"image": torch.full((1, 12, 12), 0.5), "sharp": torch.zeros(1, 12, 12)}]
+    found = evaluate(lambda image, psf, noise_std: np.full_like(image, value), sample, budget_ms=1e6)
+    np.testing.assert_equal(found.scores[0].psnr, psnr)
+    assert found.passed == (value == 0)
+    assert ("failed" in str(found)) == (value != 0)
+
+
 def test_what_cannot_be_evaluated() -> None:
     sample = items(1)
     with pytest.raises(ValueError, match="dataset is empty"):
