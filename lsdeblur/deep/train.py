@@ -26,7 +26,6 @@ from lsdeblur._validate import check_choice, check_non_negative, check_positive,
 from lsdeblur.deep import data, losses, networks
 from lsdeblur.deep._optimizer import Averaged, optimizers
 from lsdeblur.deep.weights import load_checkpoint, save, write_atomically
-from lsdeblur.metrics import psnr, ssim
 
 __all__ = ["RECIPES", "Config", "Row", "fit", "native_bfloat16", "trained_on"]
 
@@ -216,10 +215,10 @@ class _Run:
         model, scores = self.average.model, []
         with torch.inference_mode():
             for item in items:
-                given = (item[name][None].to(self.device) for name in self.model.needs)
-                restored = model(item["image"][None].to(self.device), *given)[0].float().cpu().numpy()
-                sharp = item["sharp"].numpy()
-                scores.append([score(restored, sharp, data_range=1, channel_axis=0) for score in (psnr, ssim)])
+                image, sharp = (item[name][None].to(self.device) for name in ("image", "sharp"))
+                restored = model(image, *(item[name][None].to(self.device) for name in model.needs))
+                error = max(float(losses.l2(restored, sharp)), 1e-12)
+                scores.append((-10 * math.log10(error), float(losses.similarity(restored, sharp))))
         decibels, similarity = (sum(column) / len(scores) for column in zip(*scores, strict=True))
         return decibels, similarity
 
