@@ -22,6 +22,7 @@
 `denoise`       denoising after least squares, by the noise that it leaves
 `frames`        several frames of one scene, restored together
 `blind`         the PSF from the image itself; a diagnosis of its blur
+`deep`          learned restoration (needs PyTorch): a denoiser as the prior, networks, training
 `posterior`     the uncertainty of least squares, and samples of the scene
 `metrics`       PSNR, SSIM, NMSE, ISNR
 `video`         films, frame by frame

@@ -36,11 +36,11 @@ NO_PSF = (
 def problem_of(
     image: npt.ArrayLike, psf: npt.ArrayLike | PSFGrid | None, method: str, boundary: str, channel_axis: int | None,
     spacing: float | Sequence[float] | None,
-    mask: npt.ArrayLike | None, workers: int | None,
+    mask: npt.ArrayLike | None, workers: int | None, callback: Any = None, needs_psf: bool = True,
 ) -> Problem:  # fmt: skip
-    """The checked problem, channels first."""
+    """The checked problem, channels first; a method of the caller's may do without a PSF."""
     check_choice(boundary, BOUNDARIES, "boundary")
-    if psf is None and method not in BLIND:
+    if psf is None and needs_psf and method not in BLIND:
         raise ValueError(NO_PSF.format(method))
     hidden = None
     if mask is not None:
@@ -53,7 +53,7 @@ def problem_of(
         _check_grid(psf, shape)
     elif psf is not None:
         h = checked_psf(psf, shape, None if channel_axis is None else len(g)).astype(g.dtype, copy=False)
-    return Problem(g, h, boundary, check_spacing(spacing, len(shape)), checked_workers(workers), hidden)
+    return Problem(g, h, boundary, check_spacing(spacing, len(shape)), checked_workers(workers), hidden, callback)
 
 
 def problems_of(

@@ -79,8 +79,9 @@ def restore(
     method : str or callable
         "tikhonov", "wiener" or "inverse"; "richardson-lucy" for photon noise; "tv" (total variation),
         "hyper-laplacian" and "wavelet" for scenes with edges; "constrained" (values within bounds);
-        "cgls" or "landweber", which are stopped early (`lsdeblur.iterative`); or a callable
-        ``(Problem, **options) -> Solution``. "blind" finds the PSF itself
+        "cgls" or "landweber", which are stopped early (`lsdeblur.iterative`); "pnp" for a denoiser as the prior
+        (`lsdeblur.deep`); or a callable ``(Problem, **options) -> Solution``, such as a trained network (with an
+        attribute ``needs_psf = False`` it may do without). "blind" finds the PSF itself
         (`lsdeblur.blind.restoration`); "nas-rif" needs none for an object on a uniform background.
     boundary : str
         How the image is continued outside the frame: "free" (default: it is unknown, and only the observed pixels
@@ -134,8 +135,9 @@ def restore(
         `background`, `gain`, `read_noise`, `tv`, `stop`, `safety`, `accelerated`; for "tv" and "wavelet" `lam`,
         `bounds`, `noise_std`; for "hyper-laplacian" `exponent`, too; for "constrained" `bounds`, `lam`, `penalty`,
         `tau`; for "cgls" and "landweber" (`lsdeblur.iterative.cgls`) `stop`, `noise_std`, `safety`; for "nas-rif"
-        `support`, `background`, `size`, `gamma`; for all of them `tol` and `max_iter`. For "blind" `estimator`, `size`,
-        `then` (the method that restores) and those of that method.
+        `support`, `background`, `size`, `gamma`; for all of them `tol` and `max_iter`; for "pnp"
+        (`lsdeblur.deep.plug_and_play`) `denoiser`, `iterations`, `first`, `strength`, `noise_std`. For "blind"
+        `estimator`, `size`, `then` (the method that restores) and those of that method.
 
     Returns
     -------
@@ -211,8 +213,8 @@ def restore(
             tile=tile, halo=halo, out=out, callback=callback,
         )  # fmt: skip
         return _restoration(solution, psf, name, call)
-    problem = problem_of(image, psf, name, boundary, channel_axis, spacing, hidden, workers)
-    problem = replace(problem, callback=callback)
+    needed = getattr(function, "needs_psf", True)
+    problem = problem_of(image, psf, name, boundary, channel_axis, spacing, hidden, workers, callback, needed)
     logger.debug("%s on %s %s, boundary %s", name, problem.image.shape, problem.image.dtype, boundary)
     solution = function(problem, **options)
     if not isinstance(solution, Solution):

@@ -159,6 +159,7 @@ def tiled(method: str | Method, *, tile: int | Sequence[int], overlap: int | Seq
         return _by_tiles(function, problem, tiles(problem.shape, tile, overlap), options)
 
     by_tiles.__name__ = f"tiled-{name}"
+    by_tiles.needs_psf = getattr(function, "needs_psf", True)  # type: ignore[attr-defined]
     return by_tiles
 
 

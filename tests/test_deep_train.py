@@ -133,6 +133,8 @@ def test_a_checkpoint_of_another_run_is_not_taken(folder: Path, tmp_path: Path) 
         trained(replace(TINY, data=str(folder), steps=8, lr=0.5), tmp_path)
 
 
+# From Python 3.12 on, starting a worker by fork() warns where other threads run.
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_workers_change_nothing(folder: Path) -> None:
     config = replace(TINY, data=str(folder), steps=4)
     a, b = (trained(replace(config, workers=n))[0] for n in (0, 2))

@@ -26,6 +26,7 @@ _NAMES = {
     "OnnxMethod": "onnx",
     "PlugAndPlay": "plug_and_play",
     "evaluate": "evaluation",
+    "failure_cases": "evaluation",
     "export": "exporting",
     "load": "weights",
     "quantised": "exporting",

@@ -65,6 +65,11 @@ class Model(nn.Module):
         return super().__call__(image, *needed, **options)
 
     @property
+    def needs_psf(self) -> bool:
+        """Whether `restore` must be given a PSF."""
+        return "psf" in self.needs
+
+    @property
     def n_parameters(self) -> int:
         """How many numbers training determines."""
         return sum(p.numel() for p in self.parameters())

@@ -24,6 +24,8 @@ from safetensors.torch import save as serialised
 
 from lsdeblur._methods import Problem, Solution
 from lsdeblur._validate import check_positive
+from lsdeblur.direct import tikhonov
+from lsdeblur.noise import estimate_noise_std
 
 if TYPE_CHECKING:
     from lsdeblur.deep.networks import Model
@@ -175,10 +177,10 @@ def solution(model: Model, problem: Problem, *, noise_std: float | None = None) 
     ----------
     model : networks.Model
     problem : Problem
-        Two spatial axes. Boundary and mask play no role; for a network that needs the noise level and is given none,
-        it is Tikhonov's estimate.
+        Two spatial axes; boundary and spacing play no role.
     noise_std : float > 0, optional
-        Of the image, for such networks.
+        Of the image, for a network that needs it; without it Tikhonov's estimate, or without a PSF
+        `noise.estimate_noise_std`.
     """
     if len(problem.shape) != 2:
         raise ValueError(f"{type(model).__name__} restores images of 2 spatial axes, not {len(problem.shape)}")
@@ -192,9 +194,7 @@ def solution(model: Model, problem: Problem, *, noise_std: float | None = None) 
         )
     sigma = None if noise_std is None else check_positive(noise_std, "noise_std")
     if "noise_std" in model.needs and sigma is None:
-        from lsdeblur.direct import tikhonov
-
-        sigma = tikhonov(problem).noise_std
+        sigma = _noise_std(problem)
     given = {"psf": problem.psf, "noise_std": sigma}
     missing = [name for name in model.needs if given[name] is None]
     if missing:
@@ -214,3 +214,9 @@ def solution(model: Model, problem: Problem, *, noise_std: float | None = None) 
     if sigma is not None:
         message += f", noise of {sigma:.3g}"
     return Solution(restored.reshape(problem.image.shape).astype(problem.image.dtype), noise_std=sigma, message=message)
+
+
+def _noise_std(problem: Problem) -> float | None:
+    if problem.psf is None:
+        return estimate_noise_std(problem.image, channel_axis=0)
+    return tikhonov(problem).noise_std
