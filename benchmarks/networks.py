@@ -20,16 +20,10 @@ import torch
 from _common import folder, machine
 
 from lsdeblur import metrics, plot, restore
-from lsdeblur.deep import networks
-from lsdeblur.deep.train import RECIPES, Config, fit, trained_on
+from lsdeblur.deep.train import RECIPES, Config, fit, made, trained_on
 
 NAMES = ("cnn", "multi-scale", "gan", "physics", "wiener")
 CLASSICS = ("tikhonov", "tv", "wavelet", "pnp")
-
-
-def made(config: Config) -> networks.Model:
-    torch.manual_seed(config.seed)
-    return networks.MODELS[config.model](**config.options)
 
 
 def planned(config: Config, minutes: float) -> Config:

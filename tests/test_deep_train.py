@@ -21,7 +21,7 @@ torch.set_num_threads(1)
 from lsdeblur.deep import load  # noqa: E402
 from lsdeblur.deep._optimizer import orthogonal  # noqa: E402
 from lsdeblur.deep.networks import MODELS  # noqa: E402
-from lsdeblur.deep.train import RECIPES, Config, Row, fit, trained_on  # noqa: E402
+from lsdeblur.deep.train import RECIPES, Config, Row, fit, made, trained_on  # noqa: E402
 from lsdeblur.deep.weights import load_checkpoint  # noqa: E402
 
 TINY = Config(
@@ -43,8 +43,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def trained(config: Config, out: Path | None = None, stop: int | None = None) -> tuple[Any, list[Row]]:
-    torch.manual_seed(config.seed)
-    model = MODELS[config.model](**config.options)
+    model = made(config)
     dataset, held_out = trained_on(config)
 
     def halt(row: Row) -> None:
@@ -140,6 +139,15 @@ def test_workers_change_nothing(folder: Path) -> None:
     a, b = (trained(replace(config, workers=n))[0] for n in (0, 2))
     for p, q in zip(a.parameters(), b.parameters(), strict=True):
         assert torch.equal(p, q)
+
+
+def test_a_run_begins_with_weights_of_another(folder: Path, tmp_path: Path) -> None:
+    model, _ = trained(replace(TINY, data=str(folder), steps=2), tmp_path)
+    begun = made(replace(TINY, start=str(tmp_path / "model.safetensors")))
+    for p, q in zip(model.parameters(), begun.parameters(), strict=True):
+        assert torch.equal(p, q)
+    with pytest.raises(ValueError, match="give the same"):
+        made(replace(TINY, start=str(tmp_path / "model.safetensors"), options={"widths": [8, 16], "blocks": [2, 1]}))
 
 
 def test_a_loss_that_is_not_finite_is_an_error(folder: Path) -> None:

@@ -25,9 +25,9 @@ from torch.utils.data import DataLoader, Dataset
 from lsdeblur._validate import check_choice, check_non_negative, check_positive, check_size
 from lsdeblur.deep import data, losses, networks
 from lsdeblur.deep._optimizer import Averaged, optimizers
-from lsdeblur.deep.weights import load_checkpoint, save, write_atomically
+from lsdeblur.deep.weights import load, load_checkpoint, save, write_atomically
 
-__all__ = ["RECIPES", "Config", "Row", "fit", "native_bfloat16", "trained_on"]
+__all__ = ["RECIPES", "Config", "Row", "fit", "made", "native_bfloat16", "trained_on"]
 
 Batch = Mapping[str, Tensor]
 
@@ -64,6 +64,8 @@ class Config:
         Largest norm of the gradient.
     precision : str
         "bfloat16", "float32" or "auto": bfloat16 where the processor has instructions for it.
+    start : path, or ""
+        Weights to begin with, of a network with the same options.
     seed, workers : int
         Of the random numbers; processes that make batches, 0 for none.
     log_every, validate_every, save_every : int
@@ -87,6 +89,7 @@ class Config:
     averaging: float = 0.998
     clip: float = 1.0
     precision: str = "auto"
+    start: str = ""
     seed: int = 0
     workers: int = 0
     log_every: int = 50
@@ -338,6 +341,19 @@ def _write(run: _Run, folder: Path) -> None:
     write_atomically(folder / "checkpoint.pt", buffer.getvalue())
 
 
+def made(config: Config) -> networks.Model:
+    """The network of a configuration, as it is before training."""
+    if config.start:
+        model = load(config.start, networks.MODELS[config.model])
+        if model.options != networks.MODELS[config.model](**config.options).options:
+            raise ValueError(
+                f"{config.start} has the options {model.options}, not {dict(config.options)}: give the same"
+            )
+        return model
+    torch.manual_seed(config.seed)
+    return networks.MODELS[config.model](**config.options)
+
+
 def trained_on(config: Config) -> tuple[Dataset[Any], list[Batch]]:
     """The data set of a configuration, and items of the pictures that are held out for validation."""
     kind = getattr(data, TASKS[config.task])
@@ -394,8 +410,7 @@ def _command() -> Any:
         console = Console(stderr=True)
         try:
             config = _configured(recipe, light, given)
-            torch.manual_seed(config.seed)
-            model = networks.MODELS[config.model](**config.options)
+            model = made(config)
             dataset, held_out = trained_on(config)
             target = Path(out or f"run-{Path(recipe).stem}")
             columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
