@@ -20,7 +20,7 @@ from lsdeblur import metrics
 from lsdeblur.deep import denoiser
 from lsdeblur.denoise import DENOISERS
 
-LEVELS = (5, 15, 25, 50)
+LEVELS = (15, 25, 50)
 
 
 def images(data: Path | None) -> Iterator[tuple[str, np.ndarray]]:

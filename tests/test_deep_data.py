@@ -318,13 +318,3 @@ def test_what_is_no_pair(tmp_path: Path) -> None:
     write(tmp_path / "sharp" / "2.png", picture((30, 40, 3)))
     with pytest.raises(ValueError, match=r"2.png is in only one of 'blur' and 'sharp'"):
         data.Paired(tmp_path)
-
-
-def test_coloured_noise_is_nowhere_more_than_white_noise_of_its_level() -> None:
-    items = data.Noisy([np.zeros((64, 64), np.uint8)], crop=32, noise=(0.1, 0.1), coloured=1.0, length=400)
-    noise = np.stack([items[i]["image"][0].numpy() for i in range(400)])
-    power = np.mean(np.abs(np.fft.fft2(noise)) ** 2, axis=0) / (32 * 32 * 0.1**2)
-    assert power.max() < 1.1
-    assert 0.05 < power.mean() < 0.9
-    white = data.Noisy([np.zeros((64, 64), np.uint8)], crop=32, noise=(0.1, 0.1), length=400)
-    assert np.mean([float(white[i]["image"].square().mean()) for i in range(400)]) == pytest.approx(0.01, rel=0.02)

@@ -18,11 +18,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from lsdeblur import _fft, psf, simulate
+from lsdeblur import psf, simulate
 from lsdeblur._validate import check_choice, check_non_negative, check_size
 from lsdeblur.deep import _pictures as pictures
 from lsdeblur.deep._pictures import Array, Source
-from lsdeblur.spectrum import transfer_function
 
 __all__ = ["KERNELS", "Noisy", "Paired", "Synthetic", "held_out"]
 
@@ -30,10 +29,6 @@ Item = dict[str, Tensor]
 
 #: The kinds of random kernels.
 KERNELS = ("gaussian", "motion", "defocus", "shake", "mixed")
-
-
-_STEPS = 0.003, 0.3  # noise of the data over twice the level that a denoiser is told
-_BLURS = 50  # of each kind, for coloured noise
 
 
 class _Items(Dataset[Item]):
@@ -59,12 +54,9 @@ class _Items(Dataset[Item]):
 
 
 class Noisy(_Items):
-    """Crops of sharp images with Gaussian noise of a random level: what denoisers are trained with.
+    """Crops of sharp images with white Gaussian noise of a random level: what denoisers are trained with.
 
-    Crops are turned by multiples of 90 degrees and mirrored; ``image = sharp + noise_std n`` is not clipped. The noise
-    n is white, or coloured as a step of least squares in a restoration leaves it (`lsdeblur.deep.plug_and_play`): of
-    the amplitude spectrum ``2 q |H| / (|H|^2 + q^2)``, at most 1, for a random kernel's transfer function H and log q
-    drawn evenly.
+    Crops are turned by multiples of 90 degrees and mirrored; ``image = sharp + noise_std n`` is not clipped.
 
     Parameters
     ----------
@@ -74,10 +66,7 @@ class Noisy(_Items):
     crop : int
         Rows and columns of an item.
     noise : (float, float)
-        Least and greatest standard deviation of the noise, in units of the range; each between is as likely. Of
-        coloured noise that of the white noise which it nowhere exceeds.
-    coloured : float
-        Share of items with coloured noise.
+        Least and greatest standard deviation of the noise, in units of the range; each between is as likely.
     channels : 1 or 3
         Grey or RGB; the images are converted.
     length : int
@@ -109,25 +98,19 @@ class Noisy(_Items):
     """
 
     def __init__(
-        self, images: Source, *, crop: int = 64, noise: tuple[float, float] = (0.0, 50 / 255), coloured: float = 0.0,
-        channels: int = 1, length: int = 100_000, seed: int = 0,
+        self, images: Source, *, crop: int = 64, noise: tuple[float, float] = (0.0, 50 / 255), channels: int = 1,
+        length: int = 100_000, seed: int = 0,
     ) -> None:  # fmt: skip
         super().__init__(length, seed)
         self.crop = check_size(crop, 1, "crop")[0]
         self.noise = _interval(noise, "noise")
-        self.coloured = _up_to(coloured, 1, "coloured")
         self.images = pictures.images(images, channels, self.crop)
-        self._blurs = _moduli(self.crop, seed) if coloured else []
 
     def item(self, index: int, rng: np.random.Generator) -> dict[str, Array]:
         whole = self.images[rng.integers(len(self.images))]
         sharp = pictures.floats(pictures.turned(pictures.crop(whole, self.crop, rng), rng)).transpose(2, 0, 1)
         std = np.array(rng.uniform(*self.noise), np.float32)
         noise = rng.standard_normal(sharp.shape, dtype=np.float32)
-        if self._blurs and rng.random() < self.coloured:
-            H, q = self._blurs[rng.integers(len(self._blurs))], math.exp(rng.uniform(*np.log(_STEPS)))
-            spectrum = _fft.rfftn(noise, 2, 1) * (2 * q * H / (H * H + q * q)).astype(np.float32)
-            noise = _fft.irfftn(spectrum, noise.shape[1:], 1)
         noise *= std
         noise += sharp
         return {"image": noise, "sharp": sharp, "noise_std": std}
@@ -345,14 +328,6 @@ def _up_to(value: float, most: float, name: str) -> float:
 def _odd(extent: float) -> int:
     """Pixels that an extent covers, centred on one of them."""
     return 2 * math.ceil((extent - 1) / 2) + 1
-
-
-def _moduli(size: int, seed: int) -> list[Array]:
-    """``|H|`` of kernels of all kinds and of 3 pixels to a third of the crop, on its half spectrum."""
-    rng = np.random.default_rng([seed, 0, 0])
-    largest = max(3, min(25, size // 3))
-    kernels = [_kernel(name, rng.uniform(3, largest), rng) for name in KERNELS for _ in range(_BLURS)]
-    return [np.abs(transfer_function(h.astype(np.float32), (size, size))) for h in kernels]
 
 
 def _kernel(name: str, extent: float, rng: np.random.Generator) -> Array:
