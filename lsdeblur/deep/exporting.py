@@ -75,6 +75,7 @@ def export(model: Model, path: Path_, *, opset: int = 17, check: bool = True) ->
             f"{name} restores by Fourier transforms, for which ONNX has no operator that runtimes share: use it with "
             "PyTorch, or train a MultiScaleDeblur; as a denoiser in PlugAndPlay a Denoiser can be exported"
         )
+    _library("onnx")
     model = copy.deepcopy(model).to("cpu", torch.float32).eval()
     content = _with_metadata(_graph(model, opset), onnx.About.of(model))
     if check:
@@ -189,9 +190,10 @@ def quantised(
     inputs = list(_calibration(stacks, levels, np.random.default_rng(rng)))
     kept = [node.name for node in graph.graph.node if any(f"/{name}/" in node.name for name in keep)]
     with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "quantised.onnx"
+        prepared, file = (Path(folder) / name for name in ("prepared.onnx", "quantised.onnx"))
+        tools.quant_pre_process(path, prepared, skip_symbolic_shape=True, skip_optimization=True)  # type: ignore
         tools.quantize_static(
-            os.fspath(path), os.fspath(file), _reader(tools, inputs), quant_format=tools.QuantFormat.QDQ,
+            prepared, file, _reader(tools, inputs), quant_format=tools.QuantFormat.QDQ,
             per_channel=True, activation_type=tools.QuantType.QUInt8, weight_type=tools.QuantType.QInt8,
             op_types_to_quantize=["Conv"], nodes_to_exclude=kept,
         )  # fmt: skip

@@ -75,7 +75,11 @@ def session(source: str | bytes, threads: int | None = None) -> Any:
     options.log_severity_level = 3  # errors; it writes to the terminal
     if threads is not None:
         options.intra_op_num_threads = check_size(threads, 1, "threads")[0]
-    return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+    try:
+        return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # the classes of onnxruntime's errors have no public name
+        name = "what was exported" if isinstance(source, bytes) else source
+        raise ValueError(f"onnxruntime cannot run {name} ({error}): give a file of lsdeblur.deep.export") from None
 
 
 class OnnxMethod:
