@@ -96,8 +96,8 @@ def _graph(model: Model, opset: int) -> bytes:
     inputs = _example(model, 2, 40, 48)
     sizes = {0: "n", 2: "rows", 3: "columns"}
     axes = {"image": sizes, "restored": sizes, **{name: {0: "n"} for name in model.needs}}
-    older = {"dynamo": False} if "dynamo" in inspect.signature(torch.onnx.export).parameters else {}
-    file = io.BytesIO()
+    older: dict[str, Any] = {"dynamo": False} if "dynamo" in inspect.signature(torch.onnx.export).parameters else {}
+    file: Any = io.BytesIO()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         torch.onnx.export(
@@ -191,7 +191,7 @@ def quantised(
     kept = [node.name for node in graph.graph.node if any(f"/{name}/" in node.name for name in keep)]
     with tempfile.TemporaryDirectory() as folder:
         prepared, file = (Path(folder) / name for name in ("prepared.onnx", "quantised.onnx"))
-        tools.quant_pre_process(path, prepared, skip_symbolic_shape=True, skip_optimization=True)  # type: ignore
+        tools.quant_pre_process(path, prepared, skip_symbolic_shape=True, skip_optimization=True)
         tools.quantize_static(
             prepared, file, _reader(tools, inputs), quant_format=tools.QuantFormat.QDQ,
             per_channel=True, activation_type=tools.QuantType.QUInt8, weight_type=tools.QuantType.QInt8,
@@ -230,7 +230,7 @@ def _calibration(
 def _reader(tools: Any, inputs: Sequence[Any]) -> Any:
     """What onnxruntime asks for the inputs one by one."""
 
-    class Reader(tools.CalibrationDataReader):  # type: ignore[misc]
+    class Reader(tools.CalibrationDataReader):
         def __init__(self) -> None:
             self._left = iter(inputs)
 
