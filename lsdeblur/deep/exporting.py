@@ -10,6 +10,7 @@ onnxscript besides and takes some 50 times as long), and it is checked against t
 from __future__ import annotations
 
 import copy
+import importlib
 import inspect
 import io
 import os
@@ -110,7 +111,7 @@ def _graph(model: Model, opset: int) -> bytes:
 def _library(name: str) -> Any:
     """onnx, or a part of onnxruntime."""
     try:
-        return __import__(name, fromlist=["_"])
+        return importlib.import_module(name)
     except ModuleNotFoundError as error:
         raise missing(error) from None
 
@@ -145,13 +146,13 @@ def quantised(
     images: Iterable[npt.ArrayLike],
     *,
     noise_std: Sequence[float] = (0.01, 0.04, 0.15),
-    keep: Sequence[str] = ("head", "tail"),
+    keep: Sequence[str] = ("head", "enc.0.0", "tail"),
     rng: int | np.random.Generator | None = None,
 ) -> Path:
     """Write a network that computes in integers of 8 bits: a file a quarter the size, faster on processors that can.
 
     Every convolution but those kept gets weights of 8 bits, scaled for each of its channels, and inputs of 8 bits, in
-    the range that occurs when the images given are restored (static quantisation).
+    the range, in the mean over the images given, that occurs when they are restored (static quantisation).
 
     Parameters
     ----------
@@ -164,8 +165,9 @@ def quantised(
     noise_std : sequence of float > 0
         For a `Denoiser`: standard deviations of the noise that is added to the images, of their largest magnitude.
     keep : sequence of str
-        Parts of the network that stay in float32, by the names of `networks.UNet`. The first convolution sees the image
-        itself and the noise level side by side, and the last one writes what is added to the image.
+        Parts of the network that stay in float32, by their names in `networks.UNet`: the first convolution, which sees
+        the image and the noise level side by side, the first block, and the last convolution, which writes what is
+        added to the image. In 8 bits the first block alone cost three quarters of all that is lost.
     rng : int, numpy.random.Generator or None
         For that noise.
 
@@ -196,6 +198,7 @@ def quantised(
             prepared, file, _reader(tools, inputs), quant_format=tools.QuantFormat.QDQ,
             per_channel=True, activation_type=tools.QuantType.QUInt8, weight_type=tools.QuantType.QInt8,
             op_types_to_quantize=["Conv"], nodes_to_exclude=kept,
+            extra_options={"CalibMovingAverage": True},
         )  # fmt: skip
         content = file.read_bytes()
     content = _with_metadata(content, replace(about, integers=True))
