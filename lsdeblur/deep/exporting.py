@@ -167,7 +167,7 @@ def quantised(
     keep : sequence of str
         Parts of the network that stay in float32, by their names in `networks.UNet`: the first convolution, which sees
         the image and the noise level side by side, the first block, and the last convolution, which writes what is
-        added to the image. In 8 bits the first block alone cost three quarters of all that is lost.
+        added to the image. In 8 bits the first block alone cost seven tenths of all that is lost.
     rng : int, numpy.random.Generator or None
         For that noise.
 
