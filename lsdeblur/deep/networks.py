@@ -74,6 +74,15 @@ class Model(nn.Module):
         """How many numbers training determines."""
         return sum(p.numel() for p in self.parameters())
 
+    @property
+    def halo(self) -> int | None:
+        """How many pixels away a pixel still counts at most, as a multiple of `step`; None: all over the image."""
+        net = getattr(self, "net", None)
+        if not isinstance(net, UNet) or "psf" in self.needs or any(isinstance(m, Attention) for m in net.modules()):
+            return None
+        reach = 2 * net.reach + 1  # at half resolution, and within the 2 x 2 pixels of each of its pixels
+        return reach + -reach % self.step
+
     def save(self, path: str | os.PathLike[str], **card: str) -> None:
         """Write the network and its options to a safetensors file (`lsdeblur.deep.weights`)."""
         from lsdeblur.deep.weights import save
@@ -157,6 +166,14 @@ class UNet(nn.Module):
         self.dec = nn.ModuleList(residuals(n, count) for n, count in upper)
         self.tail = _scaled(nn.Conv2d(widths[0], n_out, 3, padding=1, bias=False), 0.1)
 
+    @property
+    def reach(self) -> int:
+        """How many pixels away a pixel still counts at most, without attention: one for each 3 x 3 convolution, of its
+        scale, on the way through the middle, and the place within a pixel of the middle."""
+        sides = sum(4 * len(blocks) * 2**k for k, blocks in enumerate(self.enc))  # type: ignore[arg-type]
+        middle = 2 ** len(self.down)
+        return 2 + sides + 2 * len(self.mid) * middle + middle - 1
+
     def forward(self, x: Tensor) -> Tensor:
         x, kept = self.head(x), []
         for blocks, down in zip(self.enc, self.down, strict=True):
@@ -183,7 +200,7 @@ def at_half(network: nn.Module, image: Tensor, step: int, *maps: Tensor) -> Tens
     """
     rows, columns = image.shape[-2:]
     x = F.pixel_unshuffle(padded(image, step), 2)
-    constant = [m.reshape(-1, 1, 1, 1).expand(len(x), 1, *x.shape[2:]).to(x.dtype) for m in maps]
+    constant = [m.reshape(-1, 1, 1, 1).expand(x.shape[0], 1, *x.shape[2:]).to(x.dtype) for m in maps]
     y = F.pixel_shuffle(network(torch.cat([x, *constant], 1)), 2)
     return y[..., :rows, :columns]
 
