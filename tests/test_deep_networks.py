@@ -12,7 +12,7 @@ torch = pytest.importorskip("torch")
 torch.set_num_threads(1)
 
 from lsdeblur import psf, restore  # noqa: E402
-from lsdeblur.deep import load  # noqa: E402
+from lsdeblur.deep import denoiser, load  # noqa: E402
 from lsdeblur.deep.networks import MODELS, Denoiser, Model, MultiScaleDeblur, PatchDiscriminator, UnrolledWiener  # noqa: E402
 from lsdeblur.deep.weights import card, save  # noqa: E402
 
@@ -91,12 +91,22 @@ def test_options_work(name: str, options: dict[str, Any], images: Any) -> None:
         assert model(images, *given(model, images)).shape == images.shape
 
 
-def test_the_denoiser_sees_no_farther_than_a_tile_is_wide(images: Any) -> None:
-    """What the tiles' halo rests on: at 96 pixels nothing of a change arrives."""
+def test_the_denoiser_sees_no_farther_than_its_halo() -> None:
     net = Denoiser().double()
+    assert net.halo == 96
     x = torch.rand(1, 1, 8, 256, dtype=torch.float64).requires_grad_()
     net(x, torch.tensor([0.1], dtype=torch.float64))[..., :2].sum().backward()
     assert x.grad[..., 98:].abs().max() == 0
+
+
+def test_tiles_of_the_denoiser_are_parts_of_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    net = Denoiser(widths=[8, 16, 16], blocks=[1, 1, 1]).eval()
+    image = np.random.default_rng(0).random((203, 149)).astype(np.float32)
+    whole = denoiser.apply(net, image, 0.1)
+    monkeypatch.setattr(denoiser, "_LARGEST", 1000)
+    monkeypatch.setattr(denoiser, "_TILE", 64)
+    np.testing.assert_allclose(denoiser.apply(net, image, 0.1), whole, atol=1e-5)
 
 
 def test_discriminator_gives_a_number_for_each_patch(images: Any) -> None:

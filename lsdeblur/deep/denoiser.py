@@ -24,7 +24,7 @@ Array = npt.NDArray[Any]
 
 SHIPPED = Path(__file__).parent / "weights" / "denoiser.safetensors"
 _LARGEST = 2048 * 1024  # pixels that the network takes at once: some 1.5 GB
-_TILE, _HALO = 1024, 96  # beyond that; farther than the halo no pixel reaches
+_TILE = 1024  # of the parts of larger ones
 
 
 @lru_cache(maxsize=4)
@@ -44,10 +44,12 @@ def apply(net: Denoiser, image: Array, noise_std: float) -> Array:
         return np.stack([apply(net, plane, noise_std) for plane in image])
     if image.size <= _LARGEST:
         return _whole(net, image, noise_std)
-    out = np.empty_like(image)
-    for tile in tiling.tiles(image.shape, _TILE, _HALO):
-        out[tile.core] = _whole(net, image[tile.window], noise_std)[tile.inner]
-    return out
+    # Windows begin at multiples of the network's step if the image ends at one.
+    wide = np.pad(image, [(0, -n % net.step) for n in image.shape], mode="edge")
+    out = np.empty_like(wide)
+    for tile in tiling.tiles(wide.shape, _TILE, net.halo or 0):
+        out[tile.core] = _whole(net, wide[tile.window], noise_std)[tile.inner]
+    return out[: image.shape[0], : image.shape[1]]
 
 
 def _whole(net: Denoiser, image: Array, noise_std: float) -> Array:

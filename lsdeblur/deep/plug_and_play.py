@@ -61,8 +61,8 @@ class PlugAndPlay:
     Attributes
     ----------
     denoiser : str, path or callable
-        "network": the shipped one (`lsdeblur.deep.denoiser`); a .safetensors file of a `networks.Denoiser`; a name in
-        `lsdeblur.denoise.DENOISERS`, such as "nlm"; or a function of an image (*spatial) and the standard deviation of
+        "network": the shipped one (`lsdeblur.deep.denoiser`); a .safetensors or .onnx file of a `networks.Denoiser`; a
+        name in `lsdeblur.denoise.DENOISERS`, such as "nlm"; or a function of an image (*spatial) and the standard deviation of
         its white noise. Channels are denoised one by one, and by networks the planes of a volume.
     iterations : int >= 1
     first : float > 0 or None
@@ -215,9 +215,13 @@ def resolved(denoiser: Any) -> Denoise:
         return denoiser
     if isinstance(denoiser, str) and denoiser in DENOISERS:
         return DENOISERS[denoiser]
-    file = denoiser if isinstance(denoiser, os.PathLike) else Path(str(denoiser))
-    if denoiser != "network" and Path(file).suffix != ".safetensors":
-        check_choice(denoiser, ("network", *DENOISERS, "file.safetensors"), "denoiser")
+    file = Path(str(denoiser))
+    if denoiser != "network" and file.suffix not in (".safetensors", ".onnx"):
+        check_choice(denoiser, ("network", *DENOISERS, "file.safetensors", "file.onnx"), "denoiser")
+    if file.suffix == ".onnx":
+        from lsdeblur.deep.onnx import OnnxMethod
+
+        return OnnxMethod(file).denoise
     from lsdeblur.deep import missing
 
     try:
