@@ -1,6 +1,6 @@
 """The shipped denoiser: a network trained on photographs of nature and people, and networks like it from files.
 
-It was trained by ``python -m lsdeblur.deep.train denoiser``; `weights/denoiser.md` says on what, and how well it does.
+It was trained by ``python -m lsdeblur.deep.train denoiser``; `shipped/denoiser.md` says on what, and how well it does.
 It takes images of any unit: a times the image and the noise give a times the result.
 """
 
@@ -22,7 +22,7 @@ __all__ = ["SHIPPED", "apply", "denoise", "network"]
 
 Array = npt.NDArray[Any]
 
-SHIPPED = Path(__file__).parent / "weights" / "denoiser.safetensors"
+SHIPPED = Path(__file__).parent / "shipped" / "denoiser.safetensors"
 _LARGEST = 2048 * 1024  # pixels that the network takes at once: some 1.5 GB
 _TILE = 1024  # of the parts of larger ones
 

@@ -10,9 +10,9 @@ identity for a penalty, ``rho = sigma^2 / (t s^2)``: closed form, exact under a 
 
 *Why it is stable.* z holds noise of the power spectrum ``sigma^2 |H|^2 / (|H|^2 + rho)^2``, whatever the blur at most
 ``sigma^2 / (4 rho) = t s^2 / 4``. For t up to 4 no frequency holds more noise than the denoiser is told to remove; with
-much more it leaves noise that grows from one iteration to the next. The network's best images came with t = 5, where the
-noise exceeds the level by an eighth at most and at few frequencies; with 6 they were worse, with 8 it diverged. Classic
-denoisers leave some of the noise that they are told of: for them t = 2, and no more than some 20 iterations.
+much more it leaves noise that grows from one iteration to the next. The network's best images came with t = 5, where
+the noise exceeds the level by an eighth at most and at few frequencies; with 6 they were worse, with 8 it diverged.
+Classic denoisers leave some of the noise that they are told of: for them t = 2, and no more than some 20 iterations.
 Every iteration turns or mirrors the image in another of the eight ways before it is denoised, and back: what a network
 makes up for one orientation does not build up.
 
@@ -89,8 +89,8 @@ class PlugAndPlay:
         most = CLASSIC if self.denoiser in tuple(DENOISERS) else STRENGTH
         if self.strength is not None and check_positive(self.strength, "strength") > most:
             raise ValueError(
-                f"strength={self.strength!r} must be at most {most:g} with this denoiser: with more it leaves noise that "
-                "grows from one iteration to the next"
+                f"strength={self.strength!r} must be at most {most:g} with this denoiser: with more it leaves "
+                "noise that grows from one iteration to the next"
             )
 
     def __call__(self, problem: Problem, *, noise_std: float | None = None) -> Solution:
