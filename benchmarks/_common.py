@@ -8,6 +8,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
 
@@ -18,7 +19,8 @@ from skimage import data
 from skimage.color import rgb2gray
 
 import lsdeblur
-from lsdeblur import Restoration, metrics, psf, restore, simulate
+from lsdeblur import METHODS, Restoration, metrics, psf, restore, simulate
+from lsdeblur._methods import BLIND
 
 SCENES = ("astronaut", "camera", "coffee", "cat", "coins", "moon", "page")
 NOISE_LEVELS = (0.001, 0.005, 0.02)
@@ -68,6 +70,11 @@ def cases(correlation: float = 0.0) -> Iterator[Case]:
                     noise /= noise.std()
                 truth = simulate.valid_part(sharp, h)
                 yield Case(f"{name}, {blur_name}, {sigma}", clean + sigma * noise, h, truth, sigma)
+
+
+def automatic_methods() -> list[str]:
+    """The methods that restore with a PSF and nothing else given; "pnp" where PyTorch is installed."""
+    return [name for name in METHODS if name not in BLIND and (name != "pnp" or find_spec("torch"))]
 
 
 def best(score: Callable[[float], float], low: float = 1e-7, high: float = 10.0) -> tuple[float, float]:

@@ -15,13 +15,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-from _common import Case, best, folder, machine
+from _common import Case, automatic_methods, best, folder, machine
 from skimage.io import imread
 from skimage.restoration import richardson_lucy, unsupervised_wiener, wiener
 
 import lsdeblur
 from lsdeblur import METHODS, metrics, restore, simulate
-from lsdeblur._methods import BLIND
 
 
 def read(path: Path) -> np.ndarray:
@@ -59,7 +58,7 @@ def methods(case: Case, names: Sequence[str]) -> Iterator[tuple[str, str, np.nda
     yield "blurred", "", case.blurred
     if not names:
         yield from peers(case)
-    for name in names or [name for name in METHODS if name not in BLIND]:
+    for name in names or automatic_methods():
         began = time.perf_counter()
         result = restore(case.blurred, case.psf, method=name)
         parameter = "" if result.lam is None else f"lam {result.lam:.3g} "

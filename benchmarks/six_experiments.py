@@ -19,12 +19,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from _common import folder, machine, scene
+from _common import automatic_methods, folder, machine, scene
 from skimage.color import rgb2gray
 from skimage.io import imread
 
 from lsdeblur import METHODS, metrics, psf, restore, simulate
-from lsdeblur._methods import BLIND
 
 SCENES = ("camera", "coins", "moon")
 SEED = 0
@@ -61,7 +60,7 @@ def observed(truth: np.ndarray, kernel: np.ndarray, variance: float | None) -> n
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=folder, help="folder with more images (*.png)")
-    parser.add_argument("--method", nargs="+", default=sorted({*METHODS} - BLIND), choices=sorted(METHODS))
+    parser.add_argument("--method", nargs="+", default=sorted(automatic_methods()), choices=sorted(METHODS))
     args = parser.parse_args()
     print(machine())
     for name, truth in images(args.data):

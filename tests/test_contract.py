@@ -86,8 +86,8 @@ METHODS_TABLE = [
     Row("wavelet", linear=False, plannable=False, error=0.05, tight=1e-3, relative=True),
 ]
 # What finds its own PSF cannot be compared with a given one: test_nas_rif.py (an object on a uniform background) and
-# test_blind.py hold these to the same promises.
-ELSEWHERE = {"blind", "nas-rif"}
+# test_blind.py hold these to the same promises; test_deep_pnp.py the one whose result is what a denoiser makes of it.
+ELSEWHERE = {"blind", "nas-rif", "pnp"}
 LINEAR = [row for row in METHODS_TABLE if row.linear]
 PLANNABLE = [row for row in METHODS_TABLE if row.plannable]
 CHOSEN = [row for row in METHODS_TABLE if not row.linear and not row.stopped and row.error is None]

@@ -159,6 +159,32 @@ def test_pixels_that_were_not_measured_play_no_role() -> None:
     assert metrics.psnr(result, t) > metrics.psnr(g, t) + 1
 
 
+@pytest.mark.parametrize("boundary", ["free", "taper", "periodic", "zero", "symmetric", "edge"])
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.float64])
+def test_inputs_are_untouched_and_the_unit_does_not_matter(boundary: str, dtype: Any) -> None:
+    h = psf.motion(4, 20)
+    g = (255 * blurred(scene(48), h, 0.01)[0]).clip(0, 255).astype(dtype)
+    before = g.copy()
+    g.flags.writeable = False
+    result = restore(g, h, method="pnp", denoiser="tv", iterations=3, boundary=boundary)
+    np.testing.assert_array_equal(g, before)
+    assert result.image.dtype == (np.float64 if dtype == np.float64 else np.float32)
+    assert np.isfinite(result.image).all()
+    scaled = restore(g.astype(np.float64) / 4, h, method="pnp", denoiser="tv", iterations=3, boundary=boundary)
+    np.testing.assert_allclose(scaled.image * 4, result.image, atol=0.5)
+
+
+def test_turning_the_image_turns_the_result() -> None:
+    from scipy.ndimage import gaussian_filter
+
+    method = PlugAndPlay(lambda image, noise_std: gaussian_filter(image, 5 * noise_std, mode="wrap"))
+    h = psf.motion(5, 30)
+    g = blurred(scene(60), h, 0.01)[0]
+    result = restore(g, h, method=method, boundary="periodic").image
+    turned = restore(g[::-1].T, h[::-1].T, method=method, boundary="periodic").image
+    np.testing.assert_allclose(turned, result[::-1].T, atol=1e-6)
+
+
 def test_volumes() -> None:
     f = np.zeros((20, 24, 24), np.float32)
     f[6:14, 8:16, 8:16] = 1
