@@ -36,7 +36,7 @@ def main() -> None:
     parser.add_argument("--data", type=folder, help="folder with grey images (*.png) in place of those")
     parser.add_argument("--weights", type=Path, default=denoiser.SHIPPED, help="another network's file")
     args = parser.parse_args()
-    net = denoiser.network(args.weights)
+    net = denoiser.Denoiser.load(args.weights)
     print(machine(), f"\n{net.n_parameters:,} weights, {args.weights.stat().st_size / 1e6:.2f} MB")
     print(f"{'':16}" + "".join(f"{f'{level}':>8}{'nlm':>8}" for level in LEVELS))
     table, seconds, pixels = [], 0.0, 0
@@ -46,7 +46,7 @@ def main() -> None:
             sigma = level / 255
             noisy = sharp + sigma * np.random.default_rng(level).standard_normal(sharp.shape, np.float32)
             began = time.perf_counter()
-            clean = denoiser.apply(net, noisy, sigma)
+            clean = net.denoise(noisy, sigma)
             seconds, pixels = seconds + time.perf_counter() - began, pixels + sharp.size
             row += [metrics.psnr(x, sharp, data_range=1) for x in (clean, DENOISERS["nlm"](noisy, sigma))]
         table.append(row)

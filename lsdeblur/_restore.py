@@ -125,9 +125,9 @@ def restore(
     rng : int, numpy.random.Generator or None
         For those samples.
     denoise_after : str or callable, optional
-        With "tikhonov": "nlm" (non-local means), "tv", or a function of an image and its noise level, applied to the
-        restored image with the level that the filter is known to leave. A lambda that is chosen is lowered to 0.3 of
-        itself then (`lsdeblur.denoise`).
+        With "tikhonov": a name in `lsdeblur.denoise.DENOISERS`, such as "nlm" (non-local means) or "tv", or a function
+        of an image and its noise level, applied to the restored image with the level that the filter is known to leave.
+        A lambda that is chosen is lowered to 0.3 of itself then (`lsdeblur.denoise`).
     **options
         The method's own (`lsdeblur.direct`): for "tikhonov" `lam`, `penalty`, `tau`, `noise_std`, `noise_width`,
         `noise_floor`, `safety`, `effort`, `exact`; for "wiener" `nsr`, `noise_power`, `signal_power`, `noise_std`,

@@ -60,6 +60,11 @@ def _opencv(image: Array, sigma: float) -> Array:
     if image.ndim != 2:
         raise ValueError(f"'opencv-nlm' denoises images of 2 axes, not of {image.ndim}: take 'nlm'")
     low, scale = float(image.min()), 65535 / max(float(np.ptp(image)), 1e-30)
+    if sigma * scale < 4:
+        raise ValueError(
+            f"the image's range is {65535 / (sigma * scale):.2g} times its noise, too much for the 16 bits that "
+            "'opencv-nlm' works in: take 'nlm', or mask the brightest pixels"
+        )
     levels = np.rint((image - low) * scale).astype(np.uint16)
     strength = [0.8 * sigma * scale]  # of the mean absolute difference of patches
     return cv2.fastNlMeansDenoising(levels, strength, None, 5, 21, cv2.NORM_L1) / image.dtype.type(scale) + low
@@ -71,6 +76,8 @@ def _bm3d(image: Array, sigma: float) -> Array:
         from bm3d import bm3d
     except ImportError:
         raise MissingDependencyError("'bm3d' needs that package: pip install bm3d (its licence is not free)") from None
+    if image.ndim != 2:
+        raise ValueError(f"'bm3d' denoises images of 2 axes, not of {image.ndim}: take 'nlm'")
     return bm3d(image, sigma)
 
 

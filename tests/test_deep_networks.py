@@ -12,7 +12,7 @@ torch = pytest.importorskip("torch")
 torch.set_num_threads(1)
 
 from lsdeblur import psf, restore  # noqa: E402
-from lsdeblur.deep import denoiser, load  # noqa: E402
+from lsdeblur.deep import _network, load  # noqa: E402
 from lsdeblur.deep.networks import MODELS, Denoiser, Model, MultiScaleDeblur, PatchDiscriminator, UnrolledWiener  # noqa: E402
 from lsdeblur.deep.weights import card, save  # noqa: E402
 
@@ -99,14 +99,18 @@ def test_the_denoiser_sees_no_farther_than_its_halo() -> None:
     assert x.grad[..., 98:].abs().max() == 0
 
 
-def test_tiles_of_the_denoiser_are_parts_of_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tiles_are_parts_of_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
     net = Denoiser(widths=[8, 16, 16], blocks=[1, 1, 1]).eval()
-    image = np.random.default_rng(0).random((203, 149)).astype(np.float32)
-    whole = denoiser.apply(net, image, 0.1)
-    monkeypatch.setattr(denoiser, "_LARGEST", 1000)
-    monkeypatch.setattr(denoiser, "_TILE", 64)
-    np.testing.assert_allclose(denoiser.apply(net, image, 0.1), whole, atol=1e-5)
+    g = np.random.default_rng(0).random((203, 149)).astype(np.float32)
+    whole, restored = net.denoise(g, 0.1), restore(g, method=net, noise_std=0.1)
+    np.testing.assert_array_equal(restored.image, whole)
+    parts = _network._parts
+    monkeypatch.setattr(_network, "_parts", lambda about, shape, tile: parts(about, shape, 64))
+    np.testing.assert_allclose(net.denoise(g, 0.1), whole, atol=1e-5)
+    reports: list[Any] = []
+    np.testing.assert_allclose(restore(g, method=net, noise_std=0.1, callback=reports.append).image, whole, atol=1e-5)
+    assert reports[-1].iteration == reports[-1].total == 12
 
 
 def test_discriminator_gives_a_number_for_each_patch(images: Any) -> None:
@@ -165,6 +169,10 @@ def test_files_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     torch.save(checkpoint, tmp_path / "m.pt")
     with pytest.raises(ValueError, match="tensors differ"):
         load(tmp_path / "m.pt")
+    for content in (b"", b"junk", (tmp_path / "m.pt").read_bytes()[:-200]):
+        (tmp_path / "damaged.pt").write_bytes(content)
+        with pytest.raises(ValueError, match="damaged"):
+            load(tmp_path / "damaged.pt")
     torch.save({"state_dict": {}}, tmp_path / "other.pt")
     with pytest.raises(ValueError, match="no checkpoint of lsdeblur"):
         load(tmp_path / "other.pt")
@@ -211,6 +219,16 @@ def test_what_a_model_cannot_do_is_said() -> None:
         restore(g, h, method=made("DeblurCNN"), mask=np.eye(20, dtype=bool))
     with pytest.raises(ValueError, match="2 spatial axes"):
         restore(np.ones((8, 8, 8)), np.ones((1, 1, 1)), method=made("DeblurCNN"))
+    with pytest.raises(ValueError, match="one PSF for all channels"):
+        restore(np.ones((20, 20, 3)), np.stack([h] * 3), method=made("UnrolledWiener", channels=3), channel_axis=2)
+    with pytest.raises(TypeError, match="PSFGrid"):
+        restore(g, psf.motion_field(np.full((20, 20), 3.0), np.zeros((20, 20))), method=made("UnrolledWiener"))
+
+
+def test_a_network_in_double_precision_is_a_method_too() -> None:
+    g = np.random.default_rng(0).random((24, 20))
+    result = restore(g, method=made("MultiScaleDeblur").double())
+    assert result.image.dtype == np.float64
 
 
 def test_a_noise_level_that_is_given_is_used() -> None:

@@ -279,7 +279,7 @@ path, data, out = sys.argv[1:]
 method = OnnxMethod(path, threads=1)
 g, h = np.load(data), psf.motion(7, 30)
 direct = restore(g, h, method=method, noise_std=0.02)
-prior = restore(g, h, method=PlugAndPlay(method.denoise, iterations=2), noise_std=0.02, boundary="taper")
+prior = restore(g, h, method=PlugAndPlay(method, iterations=2), noise_std=0.02, boundary="taper")
 np.savez(out, direct=direct.image, prior=prior.image)
 """
 

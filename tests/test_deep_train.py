@@ -150,6 +150,53 @@ def test_a_run_begins_with_weights_of_another(folder: Path, tmp_path: Path) -> N
         made(replace(TINY, start=str(tmp_path / "model.safetensors"), options={"widths": [8, 16], "blocks": [2, 1]}))
 
 
+def test_values_of_any_kind_can_be_resumed(folder: Path, tmp_path: Path) -> None:
+    config = replace(TINY, data=folder, lr=np.float64(0.01), data_options={"crop": 24, "noise": (0.0, 0.1)}, steps=6)  # type: ignore[arg-type]
+    _, rows = trained(config)
+    trained(config, tmp_path, stop=5)
+    assert without_time(trained(config, tmp_path)[1]) == without_time(rows)
+
+
+def test_a_folder_with_something_else_is_not_taken(folder: Path, tmp_path: Path) -> None:
+    torch.save({"epoch": 3}, tmp_path / "checkpoint.pt")
+    with pytest.raises(ValueError, match="checkpoint of something else"):
+        trained(replace(TINY, data=str(folder)), tmp_path)
+
+
+def test_too_short_a_data_set_is_said_before_the_run(folder: Path) -> None:
+    dataset, _ = trained_on(replace(TINY, data=str(folder), steps=4))
+    with pytest.raises(ValueError, match=r"8 items, fewer than the 30 x 2"):
+        fit(made(TINY), dataset, TINY)
+
+
+def test_the_loss_is_computed_in_float32(folder: Path) -> None:
+    kinds = []
+
+    def loss(restored: Any, sharp: Any) -> Any:
+        kinds.append((restored.dtype, (restored @ sharp.mT).dtype))
+        return (restored - sharp).abs().mean()
+
+    config = replace(TINY, data=str(folder), steps=1, precision="bfloat16")
+    fit(made(config), trained_on(config)[0], config, loss=loss)
+    assert kinds == [(torch.float32, torch.float32)]
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"options": {"widht": 8}}, "widht"),
+        ({"data_options": {"corp": 8}}, "corp"),
+        ({"held_out": 0.9}, "held_out"),
+        ({"averaging": 1.0}, "averaging"),
+        ({"seed": -1}, "seed"),
+        ({"task": "dehaze"}, "task"),
+    ],
+)
+def test_configurations_are_checked(changes: dict[str, Any], said: str) -> None:
+    with pytest.raises((TypeError, ValueError), match=said):
+        replace(TINY, **changes)
+
+
 def test_a_loss_that_is_not_finite_is_an_error(folder: Path) -> None:
     torch.manual_seed(0)
     model = MODELS["Denoiser"](**TINY.options)
@@ -196,7 +243,11 @@ def test_the_command(folder: Path, tmp_path: Path) -> None:
     assert "3 steps; held-out images" in result.output
     assert (tmp_path / "run" / "curve.png").stat().st_size > 1000
     assert load(tmp_path / "run" / "model.safetensors").options["light"]
-    for wrong, said in ((["transformer"], "is no recipe"), (["cnn"], "no images to train on")):
+    for wrong, said in (
+        (["transformer"], "is no recipe"),
+        (["cnn"], "no images to train on"),
+        (["denoiser", "--data", str(folder), "--light"], "no option 'light'"),
+    ):
         result = CliRunner().invoke(_command(), wrong)
         assert result.exit_code == 1
         assert said in result.output

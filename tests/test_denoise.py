@@ -87,3 +87,13 @@ def test_a_function_must_return_an_image(scene: Array) -> None:
     for wrong in (lambda f, s: f[5:], lambda f, s: None, lambda f, s: f + 1j):
         with pytest.raises(ValueError, match="denoise_after= returned an array of shape"):
             restore(g, BLUR, denoise_after=wrong)
+
+
+def test_a_range_that_sixteen_bits_cannot_hold_is_said() -> None:
+    from lsdeblur.denoise import DENOISERS
+
+    image = np.random.default_rng(0).standard_normal((32, 32)) + 100
+    assert np.std(DENOISERS["opencv-nlm"](image, 1.0)) < 0.5
+    image[5, 5] = 1e7
+    with pytest.raises(ValueError, match="too much for the 16 bits"):
+        DENOISERS["opencv-nlm"](image, 1.0)

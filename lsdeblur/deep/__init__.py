@@ -34,6 +34,8 @@ _NAMES = {
 _MODULES = ("data", "denoiser", "evaluation", "exporting", "functional", "losses", "networks", "onnx", "plug_and_play",
             "train", "weights")  # fmt: skip
 
+_LIBRARIES = ("click", "onnx", "onnxruntime", "rich", "safetensors", "torch")  # of the extra
+
 __all__ = [*_NAMES, *_MODULES]  # noqa: PLE0604
 
 
@@ -49,7 +51,7 @@ def __getattr__(name: str) -> Any:
 
 def missing(error: ModuleNotFoundError) -> ImportError:
     """What to raise for a library that this part needs and that is not installed."""
-    if error.name is None or error.name.partition(".")[0] not in ("torch", "safetensors", "onnx", "onnxruntime"):
+    if error.name is None or error.name.partition(".")[0] not in _LIBRARIES:
         return error
     return MissingDependencyError(
         f"lsdeblur.deep needs {error.name}, which is not installed; install it: pip install 'lsdeblur[deep]' (for a "

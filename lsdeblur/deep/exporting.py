@@ -27,6 +27,7 @@ import torch
 
 from lsdeblur._validate import check_positive
 from lsdeblur.deep import missing, onnx
+from lsdeblur.deep._network import About
 from lsdeblur.deep.networks import Model, PhysicsGuidedDeblur, UnrolledWiener
 from lsdeblur.deep.weights import write_atomically
 
@@ -78,7 +79,7 @@ def export(model: Model, path: Path_, *, opset: int = 17, check: bool = True) ->
         )
     _library("onnx")
     model = copy.deepcopy(model).to("cpu", torch.float32).eval()
-    content = _with_metadata(_graph(model, opset), onnx.About.of(model))
+    content = _with_metadata(_graph(model, opset), About.of(model))
     if check:
         _check(model, content)
     write_atomically(path, content)
@@ -116,7 +117,7 @@ def _library(name: str) -> Any:
         raise missing(error) from None
 
 
-def _with_metadata(content: bytes, about: onnx.About) -> bytes:
+def _with_metadata(content: bytes, about: About) -> bytes:
     library = _library("onnx")
     graph = library.load_model_from_string(content)
     library.helper.set_model_props(graph, about.texts())
@@ -184,7 +185,7 @@ def quantised(
     """
     library, tools = _library("onnx"), _library("onnxruntime.quantization")
     graph = library.load_model(os.fspath(path))
-    about = onnx.About.read({p.key: p.value for p in graph.metadata_props}, path)
+    about = About.read({p.key: p.value for p in graph.metadata_props}, path)
     stacks = [_unit(image, about.channels) for image in images]
     if not stacks:
         raise ValueError("images is empty: give some ten images of the kind to be restored")

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lsdeblur._validate import check_choice, check_non_negative
+from lsdeblur.deep.weights import load_checkpoint
 
 __all__ = [
     "DEFAULT",
@@ -309,4 +310,4 @@ def _state(path: str | os.PathLike[str]) -> dict[str, Any]:
         from safetensors.torch import load_file
 
         return load_file(file)
-    return torch.load(file, map_location="cpu", weights_only=True)
+    return load_checkpoint(file)

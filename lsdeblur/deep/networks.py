@@ -1,8 +1,9 @@
 """Networks that restore images: a denoiser, three that know nothing of the blur, and two built around least squares.
 
-They have no biases and no normalisation: a network applied to ``a x`` (and ``a sigma``) gives a times what it gives for
-x, so images may come in any unit and keep their range. Images (n, channels, height, width) of any size are padded
-and cropped. A `Model` is a method of `restore`, too: ``restore(image, psf, method=Model.load(path))``.
+Their convolutions have no biases, and there is no normalisation: a network applied to ``a x`` (and ``a sigma``, a > 0)
+gives a times what it gives for x, so images may come in any unit and keep their range. Images (n, channels, height,
+width) of any size are padded and cropped. A `Model` is a method of `restore`, too:
+``restore(image, psf, method=Model.load(path))``.
 
 Sources: residual blocks: K. He et al. (2016), doi:10.1109/CVPR.2016.90; U-Net: O. Ronneberger et al. (2015),
 doi:10.1007/978-3-319-24574-4_28; half resolution and a map of the noise level: K. Zhang et al. (2018), FFDNet,
@@ -17,15 +18,17 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lsdeblur._methods import Problem
+from lsdeblur._methods import Problem, Solution
 from lsdeblur.deep import functional
+from lsdeblur.deep._network import About, restored, solution
 
 __all__ = [
     "MODELS",
@@ -46,6 +49,8 @@ class Model(nn.Module):
     `needs` names what ``model(image, *needed)`` takes beside the image: "psf" (n or 1, rows, columns), "noise_std" (n).
     `channels` is the number of channels it works on together; with 1 it takes the channels of an image one by one.
     `options` are the arguments it was made with, `step` the number that sizes are padded to multiples of.
+    As a method of `restore` it uses PyTorch's threads, not `workers`, and knows nothing of boundaries; a PSF that it
+    does not need plays no role.
     """
 
     needs: tuple[str, ...] = ()
@@ -59,10 +64,18 @@ class Model(nn.Module):
     def __call__(self, image: Any, *needed: Tensor, **options: Any) -> Any:
         """The restored images (n, channels, height, width) of a tensor; the `Solution` of a `Problem`."""
         if isinstance(image, Problem):
-            from lsdeblur.deep.weights import solution
-
-            return solution(self, image, **options)
+            return self._solution(image, **options)
         return super().__call__(image, *needed, **options)
+
+    def _solution(self, problem: Problem, *, noise_std: float | None = None) -> Solution:
+        return solution(About.of(self), self._run, problem, noise_std)
+
+    def _run(self, image: Any, needed: Mapping[str, Any]) -> Any:
+        """A NumPy image (channels, rows, columns) restored, and what else is needed for one image, by name."""
+        like = next(self.parameters())
+        with torch.inference_mode():
+            tensors = [torch.tensor(a).to(like) for a in (image[None], *(needed[name] for name in self.needs))]
+            return super().__call__(*tensors)[0].float().cpu().numpy()
 
     @property
     def needs_psf(self) -> bool:
@@ -218,6 +231,14 @@ class Denoiser(Model):
     def forward(self, image: Tensor, noise_std: Tensor) -> Tensor:
         return image - at_half(self.net, image, self.step, noise_std)
 
+    def denoise(self, image: Any, noise_std: float) -> Any:
+        """A NumPy image (..., rows, columns) without white noise of this standard deviation, plane by plane.
+
+        Computed in float32, large planes by tiles, on the device of the weights; of the image's dtype.
+        """
+        planes, level = image.reshape(-1, 1, *image.shape[-2:]), np.full(1, noise_std)
+        return restored(About.of(self), self._run, planes, {"noise_std": level})[0].reshape(image.shape)
+
 
 class DeblurCNN(Model):
     """A plain encoder and decoder: what the blur is must be seen from the image, and nothing leads past the middle."""
@@ -302,6 +323,8 @@ class KernelEstimator(nn.Module):
             last.bias.copy_((-(at[:, None] ** 2 + at**2) / 4.0).flatten())
 
     def forward(self, image: Tensor) -> Tensor:
+        if min(image.shape[-2:]) < self.size:
+            raise ValueError(f"image is smaller than the {self.size} x {self.size} pixels of a PSF: give a larger one")
         strength = image.abs().amax((1, 2, 3), keepdim=True).clamp_min(torch.finfo(image.dtype).tiny)
         seen = self.seen(image / strength).float().mean((2, 3))
         with torch.autocast(image.device.type, enabled=False):

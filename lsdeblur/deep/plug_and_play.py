@@ -26,6 +26,7 @@ from __future__ import annotations
 
 import importlib
 import math
+import os
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -65,16 +66,17 @@ class PlugAndPlay:
     Attributes
     ----------
     denoiser : str, path or callable
-        "network": the shipped one (`lsdeblur.deep.denoiser`); a .safetensors or .onnx file of a `networks.Denoiser`; a
-        name in `lsdeblur.denoise.DENOISERS`, such as "nlm"; or a function of an image (*spatial) and the standard
-        deviation of its white noise. Channels are denoised one by one, and by networks the planes of a volume.
+        "network": the shipped one (`lsdeblur.deep.denoiser`); a .safetensors or .onnx file of a `networks.Denoiser`, or
+        one that is loaded, or its `OnnxMethod`; a name in `lsdeblur.denoise.DENOISERS`, such as "nlm"; or a function
+        of an image (*spatial) and the standard deviation of its white noise. Channels are denoised one by one, and by
+        networks the planes of a volume. Networks use their own number of threads, not `workers`.
     iterations : int >= 1
     first : float > 0 or None
         Noise level of the first iteration, in units of the image; the levels fall geometrically from there to the
         noise of the data. None: a fifth of the range of Tikhonov's restoration.
     strength : float or None, 0 < t <= 5
         t of equation (1): with less, z stays nearer to what the denoiser gave. At most 2 for the denoisers with a name;
-        None: 2 for those and for functions, 5 for networks.
+        None: 2 for those and for functions, 5 for networks. A function that removes all of the noise bears 5, too.
     """
 
     denoiser: Any = "network"
@@ -86,7 +88,7 @@ class PlugAndPlay:
         check_size(self.iterations, 1, "iterations")
         if self.first is not None:
             check_positive(self.first, "first")
-        most = CLASSIC if self.denoiser in tuple(DENOISERS) else STRENGTH
+        most = CLASSIC if isinstance(self.denoiser, str) and self.denoiser in DENOISERS else STRENGTH
         if self.strength is not None and check_positive(self.strength, "strength") > most:
             raise ValueError(
                 f"strength={self.strength!r} must be at most {most:g} with this denoiser: with more it leaves "
@@ -95,7 +97,8 @@ class PlugAndPlay:
 
     def __call__(self, problem: Problem, *, noise_std: float | None = None) -> Solution:
         """Restore a problem; `noise_std` replaces the noise level that is found in the data."""
-        denoise = resolved(self.denoiser)
+        denoise, strength = resolved(self.denoiser)
+        strength = strength if self.strength is None else self.strength
         start = Start.of(problem, noise_std)
         found, sigma = start.solution, start.noise_std
         if not sigma > 0:
@@ -106,9 +109,10 @@ class PlugAndPlay:
         levels = np.geomspace(max(first, last), last, self.iterations)
         stage = Stage.of(problem, _TOL, _MAX_ITER).coloured(found.noise_width, found.noise_floor)
         step = _DataStep(problem, stage)
-        n_iter, scene, diverged = self._iterate(problem, step, denoise, start.scene, sigma, levels)
+        rhos = sigma**2 / (strength * levels**2)
+        n_iter, scene, diverged = self._iterate(problem, step, denoise, start.scene, sigma, rhos, levels)
         if not diverged:
-            scene = step(scene, _FINAL * self._rho(sigma, float(levels[n_iter - 1])))
+            scene = step(scene, _FINAL * float(rhos[n_iter - 1]))
         message = (
             f"noise of {sigma:.3g} in the data; {n_iter} iterations for noise from {levels[0]:.3g} to "
             f"{levels[n_iter - 1]:.3g}{diverged}"
@@ -119,18 +123,20 @@ class PlugAndPlay:
             message=message,
         )  # fmt: skip
 
-    def _rho(self, sigma: float, level: float) -> float:
-        classic = callable(self.denoiser) or self.denoiser in tuple(DENOISERS)
-        t = self.strength or (CLASSIC if classic else STRENGTH)
-        return sigma**2 / (t * level**2)
-
     def _iterate(
-        self, problem: Problem, step: _DataStep, denoise: Denoise, scene: Array, sigma: float, levels: Array
+        self,
+        problem: Problem,
+        step: _DataStep,
+        denoise: Denoise,
+        scene: Array,
+        sigma: float,
+        rhos: Array,
+        levels: Array,
     ) -> tuple[int, Array, str]:
         """How many iterations, the scene, and what to say if they diverged: the scene is the one before then."""
         least = math.inf
-        for k, level in enumerate(map(float, levels), 1):
-            z = step(scene, self._rho(sigma, level))
+        for k, (rho, level) in enumerate(zip(rhos.tolist(), levels.tolist(), strict=True), 1):
+            z = step(scene, rho)
             new = np.stack([_turned_back(applied(denoise, _turned(f, k), level, "denoiser="), k) for f in z])
             misfit = step.misfit(new)
             if not misfit <= _DIVERGED * max(least, sigma):
@@ -227,24 +233,32 @@ def pnp(
     return PlugAndPlay(denoiser, iterations, first, strength)(problem, noise_std=noise_std)
 
 
-def resolved(denoiser: Any) -> Denoise:
-    """The function behind a name, a file or a function."""
-    if callable(denoiser):
-        return denoiser
+def resolved(denoiser: Any) -> tuple[Denoise, float]:
+    """The function behind a name, a file, a network or a function, and the strength for it."""
     if isinstance(denoiser, str) and denoiser in DENOISERS:
-        return DENOISERS[denoiser]
-    file = Path(str(denoiser))
-    if denoiser != "network" and file.suffix not in (".safetensors", ".onnx"):
-        check_choice(denoiser, ("network", *DENOISERS, "file.safetensors", "file.onnx"), "denoiser")
-    if file.suffix == ".onnx":
-        from lsdeblur.deep.onnx import OnnxMethod
+        return DENOISERS[denoiser], CLASSIC
+    if isinstance(denoiser, str | os.PathLike):
+        return _network(denoiser).denoise, STRENGTH
+    if hasattr(denoiser, "denoise"):
+        return denoiser.denoise, STRENGTH
+    if callable(denoiser):
+        return denoiser, CLASSIC
+    raise TypeError(f"denoiser must be a name, a file, a network or a function, not {type(denoiser).__name__}")
 
-        return OnnxMethod(file).denoise
+
+def _network(name: str | os.PathLike[str]) -> Any:
+    """The shipped network, or one from a file."""
     from lsdeblur.deep import missing
 
+    suffix = Path(name).suffix
+    if name != "network" and suffix not in (".safetensors", ".onnx"):
+        check_choice(name, ("network", *DENOISERS, "file.safetensors", "file.onnx"), "denoiser")
+    if suffix == ".onnx":
+        from lsdeblur.deep.onnx import OnnxMethod
+
+        return OnnxMethod(name)
     try:
         module = importlib.import_module("lsdeblur.deep.denoiser")
     except ModuleNotFoundError as error:
         raise missing(error) from None
-    net = module.network() if denoiser == "network" else module.network(file)
-    return lambda image, noise_std: module.apply(net, image, noise_std)
+    return module.network() if name == "network" else module.Denoiser.load(name)

@@ -118,8 +118,8 @@ def _channels_first(image: Tensor, channel_axis: int | None) -> Tensor:
 
 
 def _host(array: Any) -> npt.NDArray[Any]:
-    """A copy in the host's memory where it is a tensor."""
-    return array.detach().cpu().numpy() if isinstance(array, Tensor) else np.array(array)
+    """A tensor, or what can become an array, as an array in the host's memory."""
+    return working(array.detach()).cpu().numpy() if isinstance(array, Tensor) else np.array(array)
 
 
 def _number(option: Tensor) -> Any:

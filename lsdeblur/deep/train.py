@@ -1,8 +1,9 @@
 """Training: `fit` for scripts, ``python -m lsdeblur.deep.train`` for the shell.
 
-A run lives in a folder: `checkpoint.pt` (everything that is needed to go on), `log.csv`, `curve.png` and
-`model.safetensors` (the averaged weights, for `load`). Batches depend on the seed and their number alone, and files
-are replaced as a whole: a run that is killed at any moment goes on from its last checkpoint along the same curve.
+A run lives in a folder: `checkpoint.pt` (everything that is needed to go on), `log.csv` and `model.safetensors` (the
+averaged weights, for `load`); the command adds `curve.png` in the end. Batches depend on the seed and their number
+alone, and files are replaced as a whole: a run that is killed at any moment goes on from its last checkpoint along the
+same curve.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import copy
 import csv
 import importlib
 import io
+import json
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -22,8 +24,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
+from lsdeblur._methods import check_options
 from lsdeblur._validate import check_choice, check_non_negative, check_positive, check_size
-from lsdeblur.deep import data, losses, networks
+from lsdeblur.deep import data, losses, missing, networks
 from lsdeblur.deep._optimizer import Averaged, optimizers
 from lsdeblur.deep.weights import load, load_checkpoint, save, write_atomically
 
@@ -105,8 +108,18 @@ class Config:
             check_size(getattr(self, name), 1, name)
         for name in ("lr", "clip"):
             check_positive(getattr(self, name), name)
-        for name in ("adversarial", "warmup", "averaging", "held_out"):
+        for name in ("adversarial", "warmup", "seed", "workers"):
             check_non_negative(getattr(self, name), name)
+        for name, most in (("averaging", 0.99999), ("held_out", 0.5)):
+            if check_non_negative(getattr(self, name), name) > most:
+                raise ValueError(f"{name}={getattr(self, name)!r} must be at most {most:g}")
+        check_options(networks.MODELS[self.model].__init__, self.options, self.model)
+        check_options(getattr(data, TASKS[self.task]).__init__, self.data_options, f"data.{TASKS[self.task]}")
+
+    def plain(self) -> dict[str, Any]:
+        """Its values as a file holds them: texts for paths, Python's numbers, lists for tuples."""
+        values: dict[str, Any] = json.loads(json.dumps(asdict(self), default=_plain))
+        return values
 
     @classmethod
     def read(cls, path: str | Path, **changes: Any) -> Config:
@@ -155,6 +168,10 @@ def native_bfloat16(device: torch.device) -> bool:
     return device.type == "cpu" and any(test is not None and test() for test in tests)
 
 
+def _plain(value: Any) -> Any:
+    return value.item() if hasattr(value, "item") else str(value)
+
+
 class _Run:
     """The state of a run: networks, optimisers, the average, the log. `step` does one step, `pack` and `unpack` it."""
 
@@ -188,9 +205,10 @@ class _Run:
             optimizer.zero_grad(set_to_none=True)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
             restored = self.model(batch["image"], *(batch[name] for name in self.model.needs)).float()
-            loss = self.loss(restored, sharp)
-            if self.critic is not None:
-                loss = loss + self.config.adversarial * losses.adversarial(self.critic(restored))
+            judged = None if self.critic is None else self.critic(restored).float()
+        loss = self.loss(restored, sharp)
+        if judged is not None:
+            loss = loss + self.config.adversarial * losses.adversarial(judged)
         if not torch.isfinite(loss):
             raise FloatingPointError(f"the loss is {loss.item()} at step {self.done + 1}: lower lr, or check the data")
         loss.backward()
@@ -208,8 +226,8 @@ class _Run:
         for optimizer in self.critics_optimizers:
             optimizer.zero_grad(set_to_none=True)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
-            loss = losses.discrimination(critic(sharp), critic(restored))
-        loss.backward()
+            real, fake = critic(sharp), critic(restored)
+        losses.discrimination(real.float(), fake.float()).backward()
         for optimizer in self.critics_optimizers:
             optimizer.step()
 
@@ -231,7 +249,7 @@ class _Run:
         return {
             "model": type(self.model).__name__,
             "options": self.model.options,
-            "config": asdict(self.config),
+            "config": self.config.plain(),
             "weights": self.model.state_dict(),
             "averaged": self.average.model.state_dict(),
             "optimizers": [o.state_dict() for o in (*self.optimizers, *self.critics_optimizers)],
@@ -244,7 +262,9 @@ class _Run:
 
     def unpack(self, state: Mapping[str, Any], path: Path) -> None:
         """Go on from what `pack` gave."""
-        before, now = dict(state["config"]), asdict(self.config)
+        if not {"config", "weights", "averaged", "optimizers", "step"} <= {*state}:
+            raise ValueError(f"{path} holds a checkpoint of something else: give another folder")
+        before, now = dict(state["config"]), self.config.plain()
         free = {"workers", "log_every", "validate_every", "save_every", "data"}
         changed = sorted(name for name in now if name not in free and before.get(name) != now[name])
         if changed:
@@ -300,6 +320,11 @@ def fit(
     folder = None if out is None else Path(out)
     if folder is not None and (folder / "checkpoint.pt").exists():
         run.unpack(load_checkpoint(folder / "checkpoint.pt"), folder)
+    if len(dataset) < config.steps * config.batch:  # type: ignore[arg-type]
+        raise ValueError(
+            f"dataset has {len(dataset)} items, fewer than the {config.steps} x {config.batch} of the run: "  # type: ignore[arg-type]
+            "make it with length=, or take fewer steps"
+        )
     model.train()
     order = range(run.done * config.batch, config.steps * config.batch)
     batches = DataLoader(dataset, config.batch, sampler=order, num_workers=config.workers)
@@ -384,16 +409,19 @@ RECIPES = {
 
 def _command() -> Any:
     """The command: ``python -m lsdeblur.deep.train RECIPE --data FOLDER``."""
-    import click
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
+    try:
+        import click
+        from rich.console import Console
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
+    except ModuleNotFoundError as error:
+        raise missing(error) from None
 
     @click.command(help=__doc__.partition("\n")[0] if __doc__ else None)
     @click.argument("recipe", metavar="RECIPE")
@@ -423,7 +451,7 @@ def _command() -> Any:
 
                 rows = fit(model, dataset, config, held_out=held_out, out=target, callback=show)
             importlib.import_module(_PLOT).training(rows).savefig(target / "curve.png")
-        except (ValueError, OSError, FloatingPointError) as error:
+        except (TypeError, ValueError, OSError, FloatingPointError) as error:
             raise click.ClickException(str(error)) from None
         last = rows[-1]
         scores = "" if last.psnr is None else f"; held-out images {last.psnr:.2f} dB, SSIM {last.ssim:.3f}"

@@ -1,4 +1,4 @@
-"""Trained networks in files, and as methods of `restore`.
+"""Trained networks in files.
 
 A file is a safetensors file: numbers and names, nothing that could run. Its metadata name the class of the network and
 the options it was made with, and whatever else is known of the training (`card`). Before any memory is taken for
@@ -16,20 +16,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as serialised
 
-from lsdeblur._methods import Problem, Solution
-from lsdeblur._validate import check_positive
-from lsdeblur.direct import tikhonov
-from lsdeblur.noise import estimate_noise_std
-
 if TYPE_CHECKING:
     from lsdeblur.deep.networks import Model
 
-__all__ = ["card", "load", "load_checkpoint", "save", "solution", "write_atomically"]
+__all__ = ["card", "load", "load_checkpoint", "save", "write_atomically"]
 
 Path_ = str | os.PathLike[str]
 _FORMAT = "lsdeblur network 1"
@@ -52,7 +46,7 @@ def save(
     """
     about = {"format": _FORMAT, "model": type(model).__name__, "options": json.dumps(model.options)}
     tensors = {name: value.detach().to("cpu", dtype).contiguous() for name, value in model.state_dict().items()}
-    write_atomically(path, serialised(tensors, about | dict(card or {})))
+    write_atomically(path, serialised(tensors, dict(card or {}) | about))
 
 
 def load(path: Path_, kind: type[Model] | None = None) -> Model:
@@ -77,7 +71,7 @@ def load(path: Path_, kind: type[Model] | None = None) -> Model:
         except (KeyError, TypeError):
             raise ValueError(f"{path} is no checkpoint of lsdeblur.deep.train: give one, or a .safetensors") from None
         model = _empty(path, name, options, kind)
-        _check_fits(path, model, {key: tuple(value.shape) for key, value in tensors.items()})
+        _check_fits(path, model, {key: tuple(getattr(value, "shape", ())) for key, value in tensors.items()})
     else:
         model, tensors = _from_safetensors(path, kind)
     model.to_empty(device="cpu")
@@ -151,6 +145,8 @@ def load_checkpoint(path: Path_) -> Any:
         raise ValueError(
             f"{path} holds more than weights, such as code, and is not loaded; ask its author for a safetensors file"
         ) from None
+    except Exception as error:  # whatever a reader of pickles runs into
+        raise ValueError(f"{path} is damaged, or no checkpoint of PyTorch ({error!r}): give another copy") from None
 
 
 def write_atomically(path: Path_, content: bytes) -> None:
@@ -167,55 +163,3 @@ def write_atomically(path: Path_, content: bytes) -> None:
     except BaseException:
         unfinished.unlink(missing_ok=True)
         raise
-
-
-def solution(model: Model, problem: Problem, *, noise_std: float | None = None) -> Solution:
-    """A problem restored by a network: `restore` calls this for a model that is its method.
-
-    Parameters
-    ----------
-    model : networks.Model
-    problem : Problem
-        Two spatial axes; boundary and spacing play no role.
-    noise_std : float > 0, optional
-        Of the image, for a network that needs it; without it Tikhonov's estimate, or without a PSF
-        `noise.estimate_noise_std`.
-    """
-    if len(problem.shape) != 2:
-        raise ValueError(f"{type(model).__name__} restores images of 2 spatial axes, not {len(problem.shape)}")
-    if problem.mask is not None:
-        raise ValueError(f"{type(model).__name__} knows nothing of a mask: use method='pnp', or fill the pixels first")
-    n = len(problem.image)
-    if n % model.channels:
-        raise ValueError(
-            f"{type(model).__name__} was trained on images of {model.channels} channels, this one has {n}; give such a "
-            "one, or a network made with channels=1, which takes them one by one"
-        )
-    sigma = None if noise_std is None else check_positive(noise_std, "noise_std")
-    if "noise_std" in model.needs and sigma is None:
-        sigma = _noise_std(problem)
-    given = {"psf": problem.psf, "noise_std": sigma}
-    missing = [name for name in model.needs if given[name] is None]
-    if missing:
-        raise ValueError(f"{type(model).__name__} needs {' and '.join(missing)}: give them to restore")
-    stacked = problem.image.reshape(-1, model.channels, *problem.shape)
-    device = next(model.parameters()).device
-    with torch.inference_mode():
-        images = torch.from_numpy(np.array(stacked, np.float32)).to(device)
-        needed = []
-        for name in model.needs:
-            value = np.asarray(given[name], np.float32)
-            needed.append(
-                torch.from_numpy(np.array(np.broadcast_to(value, (len(images), *value.shape[1:])))).to(device)
-            )
-        restored = model(images, *needed).cpu().numpy()
-    message = f"{type(model).__name__} with {model.n_parameters:,} weights"
-    if sigma is not None:
-        message += f", noise of {sigma:.3g}"
-    return Solution(restored.reshape(problem.image.shape).astype(problem.image.dtype), noise_std=sigma, message=message)
-
-
-def _noise_std(problem: Problem) -> float | None:
-    if problem.psf is None:
-        return estimate_noise_std(problem.image, channel_axis=0)
-    return tikhonov(problem).noise_std
