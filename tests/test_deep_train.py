@@ -243,10 +243,11 @@ def test_the_command(folder: Path, tmp_path: Path) -> None:
     assert "3 steps; held-out images" in result.output
     assert (tmp_path / "run" / "curve.png").stat().st_size > 1000
     assert load(tmp_path / "run" / "model.safetensors").options["light"]
+    light = ["denoiser", "--data", str(folder), "--light"]
     for wrong, said in (
         (["transformer"], "is no recipe"),
         (["cnn"], "no images to train on"),
-        (["denoiser", "--data", str(folder), "--light"], "no option 'light'"),
+        (light, "no option 'light'"),
     ):
         result = CliRunner().invoke(_command(), wrong)
         assert result.exit_code == 1

@@ -14,6 +14,7 @@ import importlib
 import io
 import json
 import math
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -100,6 +101,10 @@ class Config:
     save_every: int = 250
 
     def __post_init__(self) -> None:
+        for name in ("data", "vgg", "start"):
+            object.__setattr__(self, name, os.fspath(getattr(self, name)))
+        for name in ("lr", "clip", "adversarial", "averaging", "held_out"):
+            object.__setattr__(self, name, float(getattr(self, name)))
         check_choice(self.model, networks.MODELS, "model")
         check_choice(self.task, TASKS, "task")
         check_choice(self.optimizer, ("muon", "adam"), "optimizer")
