@@ -237,3 +237,44 @@ for use in uses:
 lsdeblur.restore(g, h, method=PlugAndPlay("tv", iterations=2))
 """
     subprocess.run([sys.executable, "-c", program], check=True, cwd=Path(__file__).resolve().parents[1])
+
+
+def test_the_shipped_denoiser() -> None:
+    torch = pytest.importorskip("torch")
+    torch.set_num_threads(1)
+    from lsdeblur.deep import denoiser, weights
+
+    assert denoiser.SHIPPED.stat().st_size <= 4e6
+    assert weights.card(denoiser.SHIPPED)["data"]
+    f = scene(160).astype(np.float32)
+    for sigma in (0.02, 0.1):
+        g = f + sigma * np.random.default_rng(0).standard_normal(f.shape, np.float32)
+        clean = denoiser.denoise(g, sigma)
+        assert clean.dtype == np.float32
+        assert metrics.psnr(clean, f) > metrics.psnr(DENOISERS["nlm"](g, sigma), f) + 0.5
+        np.testing.assert_allclose(denoiser.denoise(1000 * g, 1000 * sigma), 1000 * clean, atol=0.05)
+
+
+def test_the_shipped_network_beats_every_other_method() -> None:
+    torch = pytest.importorskip("torch")
+    torch.set_num_threads(1)
+    h = psf.motion(9, 30)
+    g, t = (a.astype(np.float32) for a in blurred(scene(180), h, 0.01))
+    found = {method: metrics.psnr(restore(g, h, method=method), t) for method in ("tikhonov", "tv", "wavelet", "pnp")}
+    assert found["pnp"] > max(found["tikhonov"], found["tv"], found["wavelet"]) + 0.7
+    result = restore(100 * g, h, method="pnp")
+    np.testing.assert_allclose(result.image, 100 * restore(g, h, method="pnp").image, atol=0.1)
+    colour = np.stack([g, 1 - g], axis=2)
+    assert metrics.psnr(restore(colour, h, method="pnp", channel_axis=2).image[..., 0], t) > found["pnp"] - 0.5
+
+
+@pytest.mark.parametrize(
+    "options", [{"iterations": 1}, {"iterations": 40}, {"first": 1e-3}, {"first": 5.0}, {"strength": 1.0}]
+)
+def test_no_setting_diverges(options: dict[str, Any]) -> None:
+    torch = pytest.importorskip("torch")
+    torch.set_num_threads(1)
+    for sigma in (0.001, 0.03):
+        g, t = (a.astype(np.float32) for a in blurred(scene(80), psf.disk(3), sigma))
+        result = restore(g, psf.disk(3), method="pnp", **options)
+        assert metrics.psnr(result, t) > metrics.psnr(g, t)

@@ -398,11 +398,11 @@ def trained_on(config: Config) -> tuple[Dataset[Any], list[Batch]]:
     return dataset, kept
 
 
-#: what the command trains by name; steps for minutes on two cores, but for the denoiser some two hours
+#: what the command trains by name; steps for minutes on two cores, an hour for the denoiser
 RECIPES = {
     "denoiser": Config(
-        model="Denoiser", task="denoise", loss={"l1": 1.0}, data_options={"crop": 64}, held_out=0.02, steps=22_000,
-        batch=16, warmup=200, averaging=0.999, log_every=100, validate_every=1000, save_every=500,
+        model="Denoiser", task="denoise", loss={"l1": 1.0}, data_options={"crop": 64}, held_out=0.02,
+        steps=14_000, lr=0.01, batch=16, warmup=200, averaging=0.999, log_every=100, validate_every=1000, save_every=500,
     ),
     "cnn": Config(model="DeblurCNN", **_BLUR),
     "multi-scale": Config(model="MultiScaleDeblur", **_BLUR),
