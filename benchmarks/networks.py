@@ -1,6 +1,6 @@
 """End-to-end networks after minutes of training, beside the classical methods on the same images.
 
-    python benchmarks/networks.py --data DIR [--minutes 4] [--recipe NAME ...] [--out DIR]
+    python benchmarks/networks.py --data DIR [--minutes 5] [--recipe NAME ...] [--out DIR]
 
 Each recipe of ``python -m lsdeblur.deep.train`` is trained for the same time, on images of DIR blurred by kernels of 3
 to 15 pixels, with the loss "l1"; the last twentieth of the images is held out. Then every network, and the classical
@@ -27,13 +27,13 @@ CLASSICS = ("tikhonov", "tv", "wavelet", "pnp")
 
 
 def planned(config: Config, minutes: float) -> Config:
-    """As many steps as fit into the time, from the duration of some."""
+    """As many steps as fit into the time, from the processor time of some: what else runs does not count."""
     short = replace(config, steps=30, validate_every=1000)
     dataset, _ = trained_on(short)
-    model, times = made(short), []
-    fit(model, dataset, replace(short, steps=5, log_every=1, warmup=0))  # what is done once only
-    fit(model, dataset, replace(short, log_every=10), callback=lambda row: times.append(row.seconds))
-    return replace(config, steps=max(50, int(minutes * 60 / ((times[-1] - times[0]) / 20))))
+    times: list[float] = []
+    once = replace(short, log_every=10)
+    fit(made(short), dataset, once, callback=lambda row: times.append(time.process_time()))
+    return replace(config, steps=max(50, int(minutes * 60 * torch.get_num_threads() / ((times[-1] - times[0]) / 20))))
 
 
 def scores(restored: np.ndarray, sharp: np.ndarray) -> tuple[float, float]:
@@ -48,12 +48,12 @@ def line(name: str, values: list[tuple[float, float]], before: float, note: str 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=folder, required=True)
-    parser.add_argument("--minutes", type=float, default=4.0)
+    parser.add_argument("--minutes", type=float, default=5.0)
     parser.add_argument("--recipe", nargs="+", default=list(NAMES), choices=NAMES)
     parser.add_argument("--light", action="store_true", help="also the light variant of each")
     parser.add_argument("--out", type=Path, help="folder that keeps the runs")
     args = parser.parse_args()
-    print(machine(), f"\n{args.minutes:g} minutes of training each, {torch.get_num_threads()} threads")
+    print(machine(), f"\n{args.minutes:g} minutes of training each on {torch.get_num_threads()} threads")
     common = {"data": str(args.data), "loss": {"l1": 1.0}}
     items = trained_on(replace(RECIPES["cnn"], **common))[1]
     pairs = [(x["image"][0].numpy(), x["sharp"][0].numpy(), x["psf"].numpy(), float(x["noise_std"])) for x in items]
@@ -68,7 +68,7 @@ def main() -> None:
             for light in (False, True) if args.light else (False,):
                 options = {"light": True} if light else {}
                 config = planned(replace(RECIPES[name], **common, options=options), args.minutes)
-                model, began = made(config), time.perf_counter()
+                model, began = made(config), time.process_time()
                 dataset, held_out = trained_on(config)
                 out = (args.out or Path(scratch)) / (name + "-light" * light)
                 rows = fit(model, dataset, config, held_out=held_out, out=out)
@@ -78,8 +78,8 @@ def main() -> None:
                     with torch.inference_mode():
                         restored = model(item["image"][None], *(item[key][None] for key in model.needs))[0, 0]
                     found.append(scores(restored.numpy(), item["sharp"][0].numpy()))
-                minutes = (time.perf_counter() - began) / 60
-                note = f"{model.n_parameters:,} weights, {config.steps} steps, {minutes:.1f} min"
+                minutes = (time.process_time() - began) / 60
+                note = f"{model.n_parameters:,} weights, {config.steps} steps, {minutes:.1f} min of one processor"
                 line(config.model + " light" * light, found, before, note)
 
 

@@ -88,7 +88,7 @@ class Config:
     steps: int = 2000
     batch: int = 8
     optimizer: str = "muon"
-    lr: float = 0.02
+    lr: float = 0.01
     warmup: int = 100
     averaging: float = 0.998
     clip: float = 1.0
@@ -402,7 +402,7 @@ def trained_on(config: Config) -> tuple[Dataset[Any], list[Batch]]:
 RECIPES = {
     "denoiser": Config(
         model="Denoiser", task="denoise", loss={"l1": 1.0}, data_options={"crop": 64}, held_out=0.02,
-        steps=14_000, lr=0.01, batch=16, warmup=200, averaging=0.999, log_every=100, validate_every=1000, save_every=500,
+        steps=14_000, batch=16, warmup=200, averaging=0.999, log_every=100, validate_every=1000, save_every=500,
     ),
     "cnn": Config(model="DeblurCNN", **_BLUR),
     "multi-scale": Config(model="MultiScaleDeblur", **_BLUR),
