@@ -21,7 +21,7 @@ from lsdeblur._gains import make_plan
 from lsdeblur._methods import Method, Problem, Progress, Solution, check_options
 from lsdeblur._stage import Plan, Stage
 from lsdeblur._stores import Journal, Source, check_out, checksum, described, journal_of
-from lsdeblur._validate import check_size
+from lsdeblur._validate import check_choice, check_size
 from lsdeblur._version import __version__
 from lsdeblur.errors import LsdeblurWarning, ParameterChoiceError
 from lsdeblur.noise import estimate_noise_std, hann
@@ -299,6 +299,7 @@ def check_halo(halo: Any, ndim: int) -> tuple[int, ...]:
 
 def given_strength(name: str, options: dict[str, Any]) -> Solution | None:
     """What the options say of strength and noise; None where the strength is to be chosen."""
+    check_choice(options.get("effort", "fast"), ("fast", "accurate"), "effort")
     strength = {"tikhonov": "lam", "wiener": "nsr"}.get(name)
     if strength and isinstance(options.get(strength, "auto"), str) and options.get("noise_power") is None:
         return None

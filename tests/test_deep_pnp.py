@@ -129,6 +129,9 @@ def test_a_denoiser_that_is_none_is_stopped() -> None:
     assert not result.converged
     assert result.n_iter == 3
     assert metrics.psnr(result, t) > metrics.psnr(g, t)
+    for wrong in (lambda image, noise_std: 1.1 * image + 0.1, lambda image, noise_std: 0 * image):
+        with pytest.warns(lsdeblur.ConvergenceWarning, match="times the noise in the data"):
+            assert not restore(g, h, method=PlugAndPlay(wrong)).converged
     with pytest.raises(ValueError, match=r"denoiser= returned an array of shape \(3,\)"):
         restore(g, h, method=PlugAndPlay(lambda image, noise_std: np.zeros(3)))
 

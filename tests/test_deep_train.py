@@ -114,12 +114,27 @@ def test_a_run_that_was_killed_goes_on_along_the_same_curve(folder: Path, tmp_pa
     assert without_time(resumed) == without_time(rows)
 
 
+def test_an_interrupt_waits_for_the_step_and_loses_nothing(folder: Path, tmp_path: Path) -> None:
+    config = replace(TINY, data=str(folder), steps=12, log_every=1)
+    _, rows = trained(config)
+    dataset, held_out = trained_on(config)
+
+    def interrupt(row: Row) -> None:
+        if row.step == 7:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(made(config), dataset, config, held_out=held_out, out=tmp_path, callback=interrupt)
+    assert load_checkpoint(tmp_path / "checkpoint.pt")["step"] == 7
+    assert without_time(trained(config, tmp_path)[1]) == without_time(rows)
+
+
 def test_what_a_run_leaves(folder: Path, tmp_path: Path) -> None:
     model, rows = trained(replace(TINY, data=str(folder), steps=10), tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {"checkpoint.pt", "log.csv", "model.safetensors"}
     with (tmp_path / "log.csv").open() as file:
         table = list(csv.DictReader(file))
-    assert [int(line["step"]) for line in table] == [5, 10]
+    assert [int(line["step"]) for line in table] == list(range(1, 11))
     assert float(table[-1]["psnr"]) == pytest.approx(rows[-1].psnr, rel=1e-4)
     for file in ("model.safetensors", "checkpoint.pt"):
         for a, b in zip(load(tmp_path / file).parameters(), model.parameters(), strict=True):
@@ -231,14 +246,14 @@ def test_the_command(folder: Path, tmp_path: Path) -> None:
     pytest.importorskip("click")
     from click.testing import CliRunner
 
-    from lsdeblur.deep.train import _command
+    from lsdeblur.deep._command import command
 
     (tmp_path / "run.toml").write_text(
         'model = "DeblurCNN"\nsteps = 3\nbatch = 1\nheld_out = 0.25\nprecision = "float32"\n'
         "[options]\nwidth = 8\nblocks = 1\n[data_options]\ncrop = 24\nsizes = [3, 5]\n"
     )
     arguments = [str(tmp_path / "run.toml"), "--data", str(folder), "--out", str(tmp_path / "run"), "--light"]
-    result = CliRunner().invoke(_command(), arguments)
+    result = CliRunner().invoke(command, arguments)
     assert result.exit_code == 0, result.output
     assert "3 steps; held-out images" in result.output
     assert (tmp_path / "run" / "curve.png").stat().st_size > 1000
@@ -249,7 +264,7 @@ def test_the_command(folder: Path, tmp_path: Path) -> None:
         (["cnn"], "no images to train on"),
         (light, "no option 'light'"),
     ):
-        result = CliRunner().invoke(_command(), wrong)
+        result = CliRunner().invoke(command, wrong)
         assert result.exit_code == 1
         assert said in result.output
 

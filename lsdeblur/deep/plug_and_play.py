@@ -57,6 +57,7 @@ _FIRST = 0.2  # the first level, of the image's range
 _FINAL = 16.0  # how much firmer the last step is: rho times this, since the last x has less than s left
 _TOL, _MAX_ITER = 3e-5, 50  # of the free boundary
 _DIVERGED = 2.0  # growth of the misfit of x that ends the iterations
+_UNFIT = 2.0  # misfit of the last x over the noise; 0.6 to 1.25 in 108 runs with three denoisers, noise 0.0005 to 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,12 +107,12 @@ class PlugAndPlay:
         low, high = np.quantile(found.image, (0.001, 0.999))
         last = sigma / start.gain
         first = _FIRST * float(high - low) if self.first is None else self.first
-        levels = np.geomspace(max(first, last), last, self.iterations)
+        levels = np.geomspace(last, max(first, last), self.iterations)[::-1]
         stage = Stage.of(problem, _TOL, _MAX_ITER).coloured(found.noise_width, found.noise_floor)
         step = _DataStep(problem, stage)
         rhos = sigma**2 / (strength * levels**2)
         n_iter, scene, diverged = self._iterate(problem, step, denoise, start.scene, sigma, rhos, levels)
-        if not diverged:
+        if "iteration" not in diverged:
             scene = step(scene, _FINAL * float(rhos[n_iter - 1]))
         message = (
             f"noise of {sigma:.3g} in the data; {n_iter} iterations for noise from {levels[0]:.3g} to "
@@ -149,6 +150,13 @@ class PlugAndPlay:
             least, scene = min(least, misfit), new
             if not problem.goes_on(k, len(levels), misfit):
                 return k, scene, ""
+        if misfit > _UNFIT * sigma:
+            said = (
+                f"the image that the denoiser gave leaves {misfit / sigma:.2g} times the noise in the data: it does "
+                "not keep what is no noise; it must be one for white noise of the level given"
+            )
+            warnings.warn(said, ConvergenceWarning, stacklevel=4)
+            return len(levels), scene, f"; {said}"
         return len(levels), scene, ""
 
 

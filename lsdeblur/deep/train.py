@@ -8,16 +8,18 @@ same curve.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import csv
-import importlib
 import io
 import json
 import math
 import os
+import signal
+import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +28,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from lsdeblur._methods import check_options
-from lsdeblur._validate import check_choice, check_non_negative, check_positive, check_size
-from lsdeblur.deep import data, losses, missing, networks
+from lsdeblur._validate import check_choice, check_non_negative, check_positive
+from lsdeblur.deep import data, losses, networks
 from lsdeblur.deep._optimizer import Averaged, optimizers
 from lsdeblur.deep.weights import load, load_checkpoint, save, write_atomically
 
@@ -36,6 +38,7 @@ __all__ = ["RECIPES", "Config", "Row", "fit", "made", "native_bfloat16", "traine
 Batch = Mapping[str, Tensor]
 
 _VALIDATED = 32  # items
+_SAVED = 60.0  # seconds after which a checkpoint is written, whatever its step
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +50,8 @@ class Config:
     model, options : str, mapping
         A name in `networks.MODELS`, and the arguments it is made with.
     data, task, data_options : str, str, mapping
-        A folder of images; "deblur" (`data.Synthetic` blurs them), "denoise" (`data.Noisy`) or "paired"
-        (`data.Paired`); and further arguments of that class.
+        A folder of images, seen from the working directory; "deblur" (`data.Synthetic` blurs them), "denoise"
+        (`data.Noisy`) or "paired" (`data.Paired`); and further arguments of that class.
     held_out : float, 0 to 0.5
         Share of the images, the last by name, that are for validation only.
     loss : mapping of str to float, or None
@@ -73,7 +76,8 @@ class Config:
     seed, workers : int
         Of the random numbers; processes that make batches, 0 for none.
     log_every, validate_every, save_every : int
-        Steps between lines of the log, validations and checkpoints.
+        Steps between lines of the log (of which there are 20 at least), validations, and checkpoints (one a minute at
+        least).
     """
 
     model: str = "MultiScaleDeblur"
@@ -110,7 +114,9 @@ class Config:
         check_choice(self.optimizer, ("muon", "adam"), "optimizer")
         check_choice(self.precision, ("auto", "bfloat16", "float32"), "precision")
         for name in ("steps", "batch", "log_every", "validate_every", "save_every"):
-            check_size(getattr(self, name), 1, name)
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < 1:
+                raise ValueError(f"{name} must be a whole number of at least 1, not {value!r}")
         for name in ("lr", "clip"):
             check_positive(getattr(self, name), name)
         for name in ("adversarial", "warmup", "seed", "workers"):
@@ -150,7 +156,6 @@ TASKS = {"deblur": "Synthetic", "denoise": "Noisy", "paired": "Paired"}
 _BLUR: dict[str, Any] = {
     "data_options": {"crop": 96, "sizes": [3, 15]}, "steps": 1500, "batch": 8, "validate_every": 250,
 }  # fmt: skip
-_PLOT = "lsdeblur.plot"  # a later layer, known by its name only
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,6 +253,23 @@ class _Run:
         decibels, similarity = (sum(column) / len(scores) for column in zip(*scores, strict=True))
         return decibels, similarity
 
+    def log(self, held_out: Sequence[Batch], callback: Callable[[Row], object] | None) -> bool:
+        """A row where one is due; whether the run is at its end, or the callback ended it."""
+        config, last = self.config, self.done == self.config.steps
+        validated = held_out and (last or self.done % config.validate_every == 0)
+        if not (validated or last or self.done % min(config.log_every, max(1, config.steps // 20)) == 0):
+            return False
+        scores = self.validate(held_out) if validated else (None, None)
+        mean = sum(self.recent) / len(self.recent)
+        self.rows.append(Row(self.done, mean, self.lr * config.lr, self.seconds, *scores))
+        self.recent.clear()
+        try:
+            if callback is not None:
+                callback(self.rows[-1])
+        except StopIteration:
+            return True
+        return last
+
     def pack(self) -> dict[str, Any]:
         """Tensors, numbers and texts only, so that it can be read without running anything."""
         critic = None if self.critic is None else self.critic.state_dict()
@@ -275,7 +297,7 @@ class _Run:
         if changed:
             raise ValueError(
                 f"{path} is of a run with other values of {', '.join(changed)}: give another folder for this one, or "
-                "the old values"
+                "the old values; to train a network further, begin another run with start= its weights"
             )
         self.model.load_state_dict(state["weights"])
         self.average.model.load_state_dict(state["averaged"])
@@ -333,29 +355,37 @@ def fit(
     model.train()
     order = range(run.done * config.batch, config.steps * config.batch)
     batches = DataLoader(dataset, config.batch, sampler=order, num_workers=config.workers)
-    began = time.perf_counter() - run.seconds
-    for batch in batches:
-        run.recent.append(run.step(batch))
-        run.seconds = time.perf_counter() - began
-        last = run.done == config.steps
-        validated = held_out and (last or run.done % config.validate_every == 0)
-        if validated or last or run.done % config.log_every == 0:
-            scores = run.validate(held_out) if validated else (None, None)
-            mean = sum(run.recent) / len(run.recent)
-            run.rows.append(Row(run.done, mean, run.lr * config.lr, run.seconds, *scores))
-            run.recent.clear()
-            try:
-                if callback is not None:
-                    callback(run.rows[-1])
-            except StopIteration:
-                last = True
-        if folder is not None and (last or run.done % config.save_every == 0):
-            _write(run, folder)
-        if last:
-            break
+    began = saved = time.perf_counter() - run.seconds
+    with _interrupts_deferred() as interrupts:
+        for batch in batches:
+            run.recent.append(run.step(batch))
+            run.seconds = time.perf_counter() - began
+            last = run.log(held_out, callback) or bool(interrupts)
+            due = run.done % config.save_every == 0 or began + run.seconds - saved > _SAVED
+            if folder is not None and (last or due):
+                _write(run, folder)
+                saved = time.perf_counter()
+            if last:
+                break
+    if interrupts:
+        raise KeyboardInterrupt
     model.load_state_dict(run.average.model.state_dict())
     model.eval()
     return run.rows
+
+
+@contextlib.contextmanager
+def _interrupts_deferred() -> Iterator[list[int]]:
+    """Ctrl-C is noted in the list, so that a step is never half done; in other threads there is none."""
+    asked: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield asked
+        return
+    before = signal.signal(signal.SIGINT, lambda number, frame: asked.append(number))
+    try:
+        yield asked
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _write(run: _Run, folder: Path) -> None:
@@ -412,71 +442,7 @@ RECIPES = {
 }  # fmt: skip
 
 
-def _command() -> Any:
-    """The command: ``python -m lsdeblur.deep.train RECIPE --data FOLDER``."""
-    try:
-        import click
-        from rich.console import Console
-        from rich.progress import (
-            BarColumn,
-            MofNCompleteColumn,
-            Progress,
-            TextColumn,
-            TimeElapsedColumn,
-            TimeRemainingColumn,
-        )
-    except ModuleNotFoundError as error:
-        raise missing(error) from None
-
-    @click.command(help=__doc__.partition("\n")[0] if __doc__ else None)
-    @click.argument("recipe", metavar="RECIPE")
-    @click.option("--data", "folder", type=click.Path(exists=True, file_okay=False), help="Folder of images.")
-    @click.option("--out", type=click.Path(file_okay=False), help="Folder of the run. [default: run-RECIPE]")
-    @click.option("--steps", type=click.IntRange(1), help="Batches to train with.")
-    @click.option("--batch", type=click.IntRange(1), help="Images in a batch.")
-    @click.option("--seed", type=click.IntRange(0), help="Of the random numbers.")
-    @click.option("--workers", type=click.IntRange(0), help="Processes that make batches.")
-    @click.option("--light", is_flag=True, help="Depthwise separable convolutions: less than 40 % of the weights.")
-    def command(recipe: str, folder: str | None, out: str | None, light: bool, **changes: int | None) -> None:
-        given: dict[str, Any] = {name: value for name, value in changes.items() if value is not None}
-        given |= {"data": folder} if folder else {}
-        console = Console(stderr=True)
-        try:
-            config = _configured(recipe, light, given)
-            model = made(config)
-            dataset, held_out = trained_on(config)
-            target = Path(out or f"run-{Path(recipe).stem}")
-            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-            with Progress(*columns, TimeRemainingColumn(), console=console) as bar:
-                task = bar.add_task(config.model, total=config.steps)
-
-                def show(row: Row) -> None:
-                    said = f"loss {row.loss:.4g}" + (f", {row.psnr:.2f} dB" if row.psnr is not None else "")
-                    bar.update(task, completed=row.step, description=f"{config.model}: {said}")
-
-                rows = fit(model, dataset, config, held_out=held_out, out=target, callback=show)
-            importlib.import_module(_PLOT).training(rows).savefig(target / "curve.png")
-        except (TypeError, ValueError, OSError, FloatingPointError) as error:
-            raise click.ClickException(str(error)) from None
-        last = rows[-1]
-        scores = "" if last.psnr is None else f"; held-out images {last.psnr:.2f} dB, SSIM {last.ssim:.3f}"
-        click.echo(f"{target / 'model.safetensors'}: {model.n_parameters:,} weights, {last.step} steps{scores}")
-
-    return command
-
-
-def _configured(recipe: str, light: bool, changes: Mapping[str, Any]) -> Config:
-    """A recipe by name, or a TOML file, with changes."""
-    if Path(recipe).suffix == ".toml":
-        config = Config.read(recipe, **changes)
-    elif recipe in RECIPES:
-        config = replace(RECIPES[recipe], **changes)
-    else:
-        raise ValueError(f"{recipe!r} is no recipe: give one of {', '.join(RECIPES)}, or the path of a .toml file")
-    if not config.data:
-        raise ValueError("there are no images to train on: give their folder by --data, or as data in the file")
-    return replace(config, options={**config.options, "light": True}) if light else config
-
-
 if __name__ == "__main__":
-    _command()()
+    from lsdeblur.deep import _command
+
+    _command.command()
