@@ -133,6 +133,11 @@ def resolve(method: str | Method) -> tuple[str, Method]:
     """Name and callable of a method: a line of METHODS, imported now, or the caller's own callable."""
     if callable(method):
         return getattr(method, "__name__", type(method).__name__), method
+    if str(method).endswith((".safetensors", ".pt", ".onnx")):
+        raise ValueError(
+            f"method={method!r} is a file: pass what it holds, lsdeblur.deep.load({method!r}), or the OnnxMethod of an "
+            "ONNX file"
+        )
     return method, named(METHODS[check_choice(method, METHODS, "method")])
 
 

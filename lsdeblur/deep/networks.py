@@ -241,7 +241,7 @@ class Denoiser(Model):
 
 
 class DeblurCNN(Model):
-    """A plain encoder and decoder: what the blur is must be seen from the image, and nothing leads past the middle."""
+    """A plain encoder and decoder, added to the image: inside, nothing leads past the middle."""
 
     def __init__(
         self, *, channels: int = 1, width: int = 48, blocks: int = 4, light: bool = False, attention: bool = False
@@ -251,7 +251,7 @@ class DeblurCNN(Model):
         self.net = UNet(n, n, (width, 2 * width), (1, blocks), skips=False, light=light, attention=attention)
 
     def forward(self, image: Tensor) -> Tensor:
-        return at_half(self.net, image, self.step)
+        return image + at_half(self.net, image, self.step)
 
 
 class MultiScaleDeblur(Model):

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import csv
+import importlib
 import io
 import json
 import math
@@ -443,6 +444,4 @@ RECIPES = {
 
 
 if __name__ == "__main__":
-    from lsdeblur.deep import _command
-
-    _command.command()
+    importlib.import_module("lsdeblur.deep._command").command()

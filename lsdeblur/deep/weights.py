@@ -87,7 +87,7 @@ def card(path: Path_) -> dict[str, str]:
 
 def _opened(path: Path_) -> Any:
     if not Path(path).is_file():
-        raise FileNotFoundError(f"{path} is not there: give the file that Model.save or the training wrote")
+        raise FileNotFoundError(f"{path} is no file: give the one that Model.save or the training wrote")
     try:
         return safe_open(os.fspath(path), framework="pt")
     except SafetensorError as error:
