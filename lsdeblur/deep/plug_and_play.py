@@ -6,7 +6,7 @@ Half-quadratic splitting gives the scene a copy x. In turn, for noise levels s t
 
 where D takes white noise of standard deviation s from an image. The first is Tikhonov's least squares around x with the
 identity for a penalty, ``rho = sigma^2 / (t s^2)``: closed form, exact under a free boundary and with a mask
-(`lsdeblur.free`). The result is z of a last, firmer step.
+(`lsdeblur.free`).
 
 *Why it is stable.* z holds noise of the power spectrum ``sigma^2 |H|^2 / (|H|^2 + rho)^2``, whatever the blur at most
 ``sigma^2 / (4 rho) = t s^2 / 4``. For t up to 4 no frequency holds more noise than the denoiser is told to remove; with
@@ -54,7 +54,6 @@ Denoise = Callable[[Array, float], Array]
 
 STRENGTH, CLASSIC = 5.0, 2.0  # t of equation (1), and the largest, for networks and for other denoisers
 _FIRST = 0.2  # the first level, of the image's range
-_FINAL = 16.0  # how much firmer the last step is: rho times this, since the last x has less than s left
 _TOL, _MAX_ITER = 3e-5, 50  # of the free boundary
 _DIVERGED = 2.0  # growth of the misfit of x that ends the iterations
 _UNFIT = 2.0  # misfit of the last x over the noise; 0.6 to 1.25 in 108 runs with three denoisers, noise 0.0005 to 0.05
@@ -112,8 +111,6 @@ class PlugAndPlay:
         step = _DataStep(problem, stage)
         rhos = sigma**2 / (strength * levels**2)
         n_iter, scene, diverged = self._iterate(problem, step, denoise, start.scene, sigma, rhos, levels)
-        if "iteration" not in diverged:
-            scene = step(scene, _FINAL * float(rhos[n_iter - 1]))
         message = (
             f"noise of {sigma:.3g} in the data; {n_iter} iterations for noise from {levels[0]:.3g} to "
             f"{levels[n_iter - 1]:.3g}{diverged}"
