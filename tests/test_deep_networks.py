@@ -12,7 +12,7 @@ torch = pytest.importorskip("torch")
 torch.set_num_threads(1)
 
 from lsdeblur import psf, restore  # noqa: E402
-from lsdeblur.deep import _network, load  # noqa: E402
+from lsdeblur.deep import PlugAndPlay, _network, load  # noqa: E402
 from lsdeblur.deep.networks import MODELS, Denoiser, Model, MultiScaleDeblur, PatchDiscriminator, UnrolledWiener  # noqa: E402
 from lsdeblur.deep.weights import card, save  # noqa: E402
 
@@ -215,6 +215,8 @@ def test_what_a_model_cannot_do_is_said() -> None:
     g, h = np.ones((20, 20), np.float32), psf.gaussian(1.0)
     with pytest.raises(ValueError, match=r"lsdeblur.deep.load\('m.safetensors'\)"):
         restore(g, h, method="m.safetensors")
+    with pytest.raises(TypeError, match="MultiScaleDeblur, which deblurs"):
+        restore(g, h, method=PlugAndPlay(made("MultiScaleDeblur")))
     with pytest.raises(ValueError, match="3 channels"):
         restore(g, h, method=made("DeblurCNN", channels=3))
     with pytest.raises(ValueError, match="mask"):

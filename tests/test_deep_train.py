@@ -269,6 +269,27 @@ def test_the_command(folder: Path, tmp_path: Path) -> None:
         assert said in result.output
 
 
+@pytest.mark.parametrize("steps", [0, 2])
+def test_the_command_says_where_it_was_interrupted(
+    steps: int, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("click")
+    from click.testing import CliRunner
+
+    from lsdeblur.deep import _command
+
+    if steps:
+        trained(replace(TINY, data=str(folder), steps=steps), tmp_path)
+
+    def interrupted(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(_command, "_trained", interrupted)
+    result = CliRunner().invoke(_command.command, ["cnn", "--data", str(folder), "--out", str(tmp_path)])
+    assert result.exit_code == 1
+    assert (f"after step {steps}; the same command" if steps else "before its first step") in result.output
+
+
 @pytest.mark.parametrize("name", RECIPES)
 def test_recipes_can_be_made(name: str) -> None:
     assert MODELS[RECIPES[name].model](**RECIPES[name].options).n_parameters > 1e5

@@ -48,8 +48,11 @@ def command(recipe: str, folder: str | None, out: str | None, light: bool, **cha
     try:
         rows, before, weights = _trained(_configured(recipe, light, given), target)
     except KeyboardInterrupt:
-        done = f"after step {load_checkpoint(target / 'checkpoint.pt')['step']}"
-        raise click.ClickException(f"stopped {done}; the same command goes on from there") from None
+        reached = _reached(target)
+        said = (
+            "before its first step" if reached is None else f"after step {reached}; the same command goes on from there"
+        )
+        raise click.ClickException(f"stopped {said}") from None
     except (TypeError, ValueError, OSError, FloatingPointError) as error:
         raise click.ClickException(str(error)) from None
     last = rows[-1]
@@ -62,8 +65,9 @@ def _trained(config: Config, target: Path) -> tuple[list[Row], float, int]:
     model = made(config)
     dataset, held_out = trained_on(config)
     console = Console(stderr=True)
-    if (target / "checkpoint.pt").exists():
-        console.print(f"going on after step {load_checkpoint(target / 'checkpoint.pt').get('step')} of {target}")
+    reached = _reached(target)
+    if reached is not None:
+        console.print(f"going on after step {reached} of {target}")
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), Remaining())
     with Progress(*columns, console=console) as bar:
         task = bar.add_task(config.model, total=config.steps)
@@ -75,6 +79,12 @@ def _trained(config: Config, target: Path) -> tuple[list[Row], float, int]:
         rows = fit(model, dataset, config, held_out=held_out, out=target, callback=show)
     importlib.import_module(_PLOT).training(rows).savefig(target / "curve.png")
     return rows, _psnr(held_out), model.n_parameters
+
+
+def _reached(target: Path) -> int | None:
+    """The step of a run's last checkpoint."""
+    path = target / "checkpoint.pt"
+    return load_checkpoint(path).get("step") if path.exists() else None
 
 
 def _psnr(items: Sequence[Batch]) -> float:

@@ -246,6 +246,10 @@ def resolved(denoiser: Any) -> tuple[Denoise, float]:
         return _network(denoiser).denoise, STRENGTH
     if hasattr(denoiser, "denoise"):
         return denoiser.denoise, STRENGTH
+    if hasattr(denoiser, "needs"):
+        raise TypeError(
+            f"denoiser is a {type(denoiser).__name__}, which deblurs: pass a Denoiser, or take it as method="
+        )
     if callable(denoiser):
         return denoiser, CLASSIC
     raise TypeError(f"denoiser must be a name, a file, a network or a function, not {type(denoiser).__name__}")
