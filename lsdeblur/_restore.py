@@ -188,14 +188,12 @@ def restore(
     name, function = resolve(method)
     check_options(function, options, f"method {name!r}")
     call = {
-        "boundary": boundary,
+        **shell,
         "channel_axis": channel_axis,
-        "spacing": spacing,
         "mask": mask,
         "saturation": saturation,
         "tile": tile,
         "halo": halo,
-        "workers": workers,
         **({"uncertainty": uncertainty, "rng": rng} if uncertainty else {}),
         **options,
     }
@@ -212,7 +210,7 @@ def restore(
             image, psf, name, function, channel_axis, spacing, workers, options,
             tile=tile, halo=halo, out=out, callback=callback,
         )  # fmt: skip
-        return _restoration(solution, psf, name, call)
+        return _restoration(solution, image, psf, name, call)
     needed = getattr(function, "needs_psf", True)
     problem = problem_of(image, psf, name, boundary, channel_axis, spacing, hidden, workers, callback, needed)
     logger.debug("%s on %s %s, boundary %s", name, problem.image.shape, problem.image.dtype, boundary)
@@ -234,7 +232,8 @@ def restore(
         spread, how = posterior.deviation(problem, solution, options, n, rng)
         solution = replace(solution, std=spread, message=solution.message + how)
     std = None if solution.std is None else channels_back(solution.std, channel_axis)
-    return _restoration(replace(solution, image=channels_back(solution.image, channel_axis), std=std), psf, name, call)
+    solution = replace(solution, image=channels_back(solution.image, channel_axis), std=std)
+    return _restoration(solution, image, psf, name, call)
 
 
 def _count(n: Any) -> int:
@@ -251,7 +250,7 @@ def _restore_tensor(
     given = [name for name, there in asked.items() if there]
     shell = {"channel_axis": channel_axis, **shell}
     solution, h = named(TENSORS)(image, psf, method, given, options=options, **shell)
-    return _restoration(solution, h, method, {**shell, **options})
+    return _restoration(solution, image, h, method, {**shell, **options})
 
 
 def _restore_frames(
@@ -272,7 +271,7 @@ def _restore_frames(
     call = {"channel_axis": channel_axis, "mask": masks, **shell, **options}
     own = [np.broadcast_to(p.psf, (len(p.image), *p.psf.shape[1:])) for p in problems]  # one for each channel
     kernels = np.stack([h[0] if channel_axis is None else h for h in own])
-    return _restoration(solution, kernels, "tikhonov", call)
+    return _restoration(solution, images, kernels, "tikhonov", call)
 
 
 def posterior_samples(
@@ -320,7 +319,7 @@ def posterior_samples(
     return np.stack([channels_back(scene, axis) for scene in drawn])
 
 
-def _restoration(solution: Solution, psf: Any, name: str, options: dict[str, Any]) -> Restoration:
+def _restoration(solution: Solution, image: Any, psf: Any, name: str, options: dict[str, Any]) -> Restoration:
     """The result for the caller, whose axes the solution's image has."""
     logger.debug("%s: %s", name, solution.message)
     if solution.selection is not None and solution.selection.at_boundary:
@@ -341,6 +340,7 @@ def _restoration(solution: Solution, psf: Any, name: str, options: dict[str, Any
         message=solution.message,
         options=options,
         version=__version__,
+        observed=image,
     )
 
 

@@ -114,6 +114,8 @@ class Restoration:
         The arguments besides image, psf and method with which the call can be repeated.
     version : str
         The version of lsdeblur that made it.
+    observed : array, or list of arrays
+        The caller's own blurred image, not a copy; `save` leaves it out, so that it is None after `load`.
     """
 
     image: Array
@@ -131,6 +133,7 @@ class Restoration:
     message: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
     version: str = ""
+    observed: Any = None
 
     def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> Array:
         image = _in_memory(self.image)
@@ -150,14 +153,14 @@ class Restoration:
         return f"Restoration({', '.join(parts)})"
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write everything to one compressed ``.npz`` file, which `load` reads back.
+        """Write everything except `observed` to one compressed ``.npz`` file, which `load` reads back.
 
         Arrays are stored exactly. An option that is a function or another object is stored by its text, with a
         `LsdeblurWarning`: to repeat the call, pass the function again.
         """
         arrays: dict[str, Array] = {}
         foreign: list[str] = []
-        record = {f.name: getattr(self, f.name) for f in fields(self)}
+        record = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "observed"}
         arrays["record"] = np.array(json.dumps(_pack(record, "", arrays, foreign)))
         if foreign:
             warnings.warn(
