@@ -27,6 +27,7 @@
 `metrics`       PSNR, SSIM, NMSE, ISNR
 `video`         films, frame by frame
 `plot`          L-curves, comparisons, PSFs (loads matplotlib)
+`compat`        scikit-image's deconvolution functions, their signatures and answers
 ==============  =====================================================================
 """
 
@@ -50,6 +51,7 @@ from lsdeblur.errors import (
 _MODULES = (
     "blind",
     "boundary",
+    "compat",
     "deep",
     "denoise",
     "direct",
