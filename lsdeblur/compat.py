@@ -324,21 +324,22 @@ def _gibbs(
     Y: Array, H: Array, P: Array, weights: Array, size: int, params: dict[str, Any], rng: np.random.Generator
 ) -> tuple[Array, dict[str, list[float]]]:
     """The samples' mean and the chains; the equations are those of Orieux et al."""
-    A, back, real = filters.power(H), H.conj() * Y, P.dtype
+    A, back, weighted, real = filters.power(H), H.conj() * Y, weights * P, P.dtype
     noise, prior = [1.0], [1.0]
     total = np.zeros_like(Y)
     for iteration in range(params["max_num_iter"]):
-        precision = noise[-1] * A + prior[-1] * P  # eq. 29
+        variance = 1 / (noise[-1] * A + prior[-1] * P)  # eq. 29
         sample = np.empty_like(Y)
         sample.real = rng.standard_normal(Y.shape).astype(real, copy=False)  # in double, whatever the precision
         sample.imag = rng.standard_normal(Y.shape).astype(real, copy=False)
-        sample *= np.sqrt(0.5 / precision)
-        sample += noise[-1] * back / precision  # eq. 30
+        sample *= np.sqrt(0.5 * variance)
+        variance *= noise[-1]
+        sample += variance * back  # eq. 30
         if params["callback"]:
             params["callback"](sample)
         misfit = float(np.sum(weights * filters.power(Y - H * sample), dtype=np.float64))
         noise.append(rng.gamma(size / 2, 2 / misfit))  # eq. 31
-        rough = float(np.sum(weights * (P * filters.power(sample)), dtype=np.float64))
+        rough = float(np.sum(weighted * filters.power(sample), dtype=np.float64))
         prior.append(rng.gamma((size - 1) / 2, 2 / rough))
         n = iteration - params["burnin"]
         if n > 0:
