@@ -136,7 +136,7 @@ def texture_preservation(
 
     ``sum a t / sum t^2`` over the textured pixels, where a and t are image and truth less their means under a
     Gaussian of 2 pixels. Textured are pixels whose local energy, ``t^2`` under the same Gaussian, lies between its
-    median and its 90th percentile: below the truth is nearly flat, above are its edges.
+    median and its 90th percentile in the channel: below the truth is nearly flat, above are its edges.
 
     Parameters
     ----------
@@ -173,7 +173,7 @@ def texture_preservation(
     noise_floor = _rounding(t) / t.size
     a, b = f - gaussian_filter(f, width), t - gaussian_filter(t, width)
     energy = gaussian_filter(b * b, width)
-    low, high = np.quantile(energy, _TEXTURED)
+    low, high = np.quantile(energy, _TEXTURED, axis=tuple(range(1, t.ndim)), keepdims=True)
     textured = (energy >= low) & (energy <= high)
     power = float(np.mean(b[textured] ** 2))
     if not power > noise_floor:
