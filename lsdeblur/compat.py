@@ -94,10 +94,12 @@ def wiener(
     g = _image(image)
     H = _transfer(psf, "psf", g, is_real)
     P = _penalty(reg, g, is_real)
-    weight = check_non_negative(balance, "balance")
-    _check_determined(H, weight * P)
-    f = _inverse(filters.tikhonov(H, P, weight) * _spectrum(g, is_real), g.shape, is_real)
-    return _clipped(f, clip)
+    whole = filters.power(H) + check_non_negative(balance, "balance") * P
+    _check_determined(whole)
+    F = _spectrum(g, is_real)
+    F *= H.conj()
+    F /= whole
+    return _clipped(_inverse(F, g.shape, is_real), clip)
 
 
 def unsupervised_wiener(
@@ -162,7 +164,7 @@ def unsupervised_wiener(
     g = _image(image, ndim=(2,))
     H = _transfer(psf, "psf", g, is_real)
     P = _penalty(reg, g, is_real)
-    _check_determined(H, P)
+    _check_determined(filters.power(H) + P)
     Y = _spectrum(g, is_real) / math.sqrt(g.size)  # unitary, as are the samples
     weights = np.full(H.shape[-1], 2.0 if is_real else 1.0, g.dtype)
     weights[0] = 1
@@ -275,10 +277,9 @@ def _penalty(reg: npt.ArrayLike | None, image: Array, is_real: bool) -> Array:
     return P if is_real else _whole(P, image.shape)
 
 
-def _check_determined(H: Array, P: Array) -> None:
-    """ValueError where a frequency is zero but for rounding in both."""
-    size = filters.power(H) + P
-    if not np.min(size) > np.finfo(P.dtype).eps ** 2 * np.max(size):
+def _check_determined(denominator: Array) -> None:
+    """ValueError where a frequency is zero but for rounding, in the PSF and in the penalty."""
+    if not np.min(denominator) > np.finfo(denominator.dtype).eps ** 2 * np.max(denominator):
         raise ValueError("psf erases a frequency that reg does not penalise (or balance is 0): change reg or balance")
 
 
