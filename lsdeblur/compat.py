@@ -85,11 +85,11 @@ def wiener(
 
     Examples
     --------
-    The better way, with known borders instead of periodic ones and `balance` chosen: ``restore(image, psf)``.
-
     >>> import numpy as np
     >>> wiener(np.eye(4), np.ones((1, 1)), balance=0.0).round(6).tolist() == np.eye(4).tolist()
     True
+
+    The better way, with unknown borders instead of periodic ones and the strength chosen: ``restore(image, psf)``.
     """
     g = _image(image)
     H = _transfer(psf, "psf", g, is_real)
@@ -153,13 +153,13 @@ def unsupervised_wiener(
 
     Examples
     --------
-    The better way, with borders as they are and both strengths computed: ``restore(image, psf, lam="evidence")``.
-
     >>> import numpy as np
     >>> image = np.random.default_rng(0).standard_normal((16, 16))
     >>> restored, chains = unsupervised_wiener(image, np.ones((3, 3)) / 9, rng=0)
     >>> restored.shape, chains["noise"][0]
     ((16, 16), 1.0)
+
+    The better way, with borders as they are and both strengths computed: ``restore(image, psf, lam="evidence")``.
     """
     g = _image(image, ndim=(2,))
     H = _transfer(psf, "psf", g, is_real)
@@ -219,11 +219,11 @@ def richardson_lucy(
 
     Examples
     --------
-    The better way, without a rim and stopped by itself: ``restore(image, psf, method="richardson-lucy")``.
-
     >>> import numpy as np
     >>> richardson_lucy(np.full((4, 4), 0.25), np.ones((1, 1)), num_iter=1).round(6).tolist()[0]
     [0.25, 0.25, 0.25, 0.25]
+
+    The better way, without a rim and stopped by itself: ``restore(image, psf, method="richardson-lucy")``.
     """
     g = _image(image)
     h = as_float_array(psf, "psf", ndim=[g.ndim]).astype(g.dtype)

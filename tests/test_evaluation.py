@@ -155,6 +155,23 @@ def test_left_out(tmp_path: Path) -> None:
     assert small["psnr"] == math.inf
 
 
+@pytest.mark.parametrize(
+    ("library", "made"),
+    [
+        ("zarr", lambda zarr: zarr.array(BLURRED, chunks=(50, 50))),
+        ("dask.array", lambda dask: dask.from_array(BLURRED, chunks=50)),
+        ("torch", lambda torch: torch.from_numpy(BLURRED)),
+    ],
+)
+def test_arrays_of_other_libraries(library: str, made: Callable[[Any], Any]) -> None:
+    blurred = made(pytest.importorskip(library))
+    found, expected = (
+        evaluate(restore(g, H, lam=0.01, noise_std=0.02, boundary="free"), TRUTH) for g in (blurred, BLURRED)
+    )
+    assert not found.left_out
+    assert found.numbers == pytest.approx(expected.numbers, rel=1e-3)
+
+
 def test_integers_and_other_scales() -> None:
     blurred, truth = (np.rint(255 * x).clip(0, 255).astype(np.uint8) for x in (BLURRED, TRUTH))
     result = restore(blurred, H)

@@ -62,11 +62,11 @@ class Evaluation:
             raise KeyError(f"no {name!r}: {why}") from None
 
     def __repr__(self) -> str:
-        lines = [f"{name:<20} {value:>10.4g}  {_READING[name]}" for name, value in self.numbers.items()]
+        lines = [f"{name:<20} {value:>10.4g}  {_READING.get(name, '')}" for name, value in self.numbers.items()]
         return "\n".join([*lines, *(f"{name:<20} {'-':>10}  {why}" for name, why in self.left_out.items())])
 
     def _repr_html_(self) -> str:
-        rows = [(name, f"{value:.4g}", _READING[name]) for name, value in self.numbers.items()]
+        rows = [(name, f"{value:.4g}", _READING.get(name, "")) for name, value in self.numbers.items()]
         rows += [(name, "-", why) for name, why in self.left_out.items()]
         cells = ("".join(f"<td>{html.escape(cell)}</td>" for cell in row) for row in rows)
         return f"<table>{''.join(f'<tr>{row}</tr>' for row in cells)}</table>"
