@@ -116,6 +116,19 @@ def test_transfer_functions(is_real: bool) -> None:
     assert_same(actual.real, restoration.wiener(g, h, 0.05))
 
 
+@pytest.mark.parametrize("ndim", [1, 2, 3])
+def test_what_scikit_image_tests(ndim: int) -> None:
+    """Its test of wiener: an operator as it is beside a whole transfer function gives the image of the PSF."""
+    g, h = reference.image((22,) * ndim), np.ones((5,) * ndim) / 5**ndim
+    H, R = uft.ir2tf(h, g.shape, is_real=False), uft.laplacian(ndim, g.shape)[1]
+    actual = compat.wiener(g, H, 0.05, reg=R, is_real=False)
+    assert_same(actual, restoration.wiener(g, H, 0.05, reg=R, is_real=False))
+    assert_same(np.real(actual), compat.wiener(g, h, 0.05))
+    if ndim == 2:
+        ours, theirs = (m.unsupervised_wiener(g, H, reg=R, is_real=False, rng=5)[0] for m in (compat, restoration))
+        assert_same(ours, theirs)
+
+
 @pytest.mark.parametrize("is_real", [True, False])
 def test_transfer_functions_keep_their_imaginary_part(is_real: bool) -> None:
     """scikit-image drops it, and with it where an asymmetric PSF moves the image."""

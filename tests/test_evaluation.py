@@ -150,6 +150,9 @@ def test_left_out(tmp_path: Path) -> None:
     frames = restore([BLURRED, BLURRED], [H, H], lam=0.01, noise_std=0.02)
     assert "several frames" in evaluate(frames, TRUTH).left_out["isnr"]
 
+    few = Restoration(TRUTH[:9, :9], H, "none", observed=BLURRED[:9, :9])
+    assert "more than 5 pixels along every axis" in evaluate(few).left_out["residual_whiteness"]
+
     small = evaluate(TRUTH[:9, :9], TRUTH[:9, :9])
     assert "at least 11 pixels" in small.left_out["ssim"]
     assert small["psnr"] == math.inf
