@@ -210,8 +210,10 @@ def richardson_lucy(
     Notes
     -----
     Four FFTs an iteration, on all processors; scikit-image takes six, or for small PSFs sums. Where neither image nor
-    PSF is negative, rounding may not make ``h * f`` negative either. For even sizes h' is not the adjoint of h: its
-    centre is that of h, as in scikit-image, and the result moves by a pixel in the end.
+    PSF is negative, ``h * f`` is at least its own rounding error, the dtype's eps times its maximum: it may not become
+    negative, and the quotient not arbitrarily large.
+    As in scikit-image, h' has the centre of h and not its mirror image, so that for even sizes it is not the adjoint of
+    h and the iteration does not climb the likelihood: give the PSF an odd size.
 
     References
     ----------
@@ -237,7 +239,7 @@ def richardson_lucy(
     for _ in range(rounds):
         model = forward(f)
         if light:
-            np.maximum(model, 0, out=model)
+            np.maximum(model, np.finfo(g.dtype).eps * model.max(), out=model)
         model += g.dtype.type(_DARK)
         quotient = np.divide(g, model, out=np.zeros_like(g), where=model >= faint) if faint else g / model
         f *= backward(quotient)
