@@ -27,6 +27,7 @@
 `metrics`       PSNR, SSIM, NMSE, ISNR
 `video`         films, frame by frame
 `plot`          L-curves, comparisons, PSFs (loads matplotlib)
+`report`        one HTML page on a restoration, to judge it by and to keep
 ==============  =====================================================================
 """
 
@@ -62,6 +63,7 @@ _MODULES = (
     "plot",
     "posterior",
     "psf",
+    "report",
     "selection",
     "simulate",
     "spacevar",

@@ -136,7 +136,7 @@ class Restoration:
     observed: Any = None
 
     def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> Array:
-        image = _in_memory(self.image)
+        image = in_memory(self.image)
         if copy is False and dtype is not None and np.dtype(dtype) != image.dtype:
             raise ValueError(f"the image is {self.image.dtype}: it cannot become {np.dtype(dtype)} without a copy")
         return np.array(image, dtype=dtype, copy=True) if copy else np.asarray(image, dtype=dtype)
@@ -260,7 +260,7 @@ class Diagnosis:
         return f"Diagnosis({self.kind!r}: {self.message})"
 
 
-def _in_memory(array: Any) -> Any:
+def in_memory(array: Any) -> Any:
     """A torch tensor as an array in the host's memory; others as they are. (This layer knows no other library.)"""
     return array.detach().cpu().numpy() if hasattr(array, "detach") else array
 
@@ -278,7 +278,7 @@ def _pack(value: Any, name: str, arrays: dict[str, Array], foreign: list[str]) -
     """
     if is_dataclass(value) and not isinstance(value, type):  # a Selection or a PSFGrid
         value = {f.name: getattr(value, f.name) for f in fields(value)}
-    value = _in_memory(value)
+    value = in_memory(value)
     if isinstance(value, np.ndarray):
         arrays[f"array{len(arrays)}"] = value
         return {"__array__": f"array{len(arrays) - 1}"}
