@@ -105,11 +105,12 @@ def _sheet(grid: PSFGrid) -> tuple[list[tuple[Picture, str]], int, int]:
             np.linspace(0, len(grid.psfs) - 1, min(len(grid.psfs), _SHEET**2)).round().astype(int)
         ).tolist()
         columns = min(_SHEET, len(index))
-    tones = Tones(0.0, float(max(grid.psfs[i].max() for i in index)))
     pictures = []
     for i in index:
         h = grid.psfs[i]
         flat = h[h.shape[0] // 2] if h.ndim == 3 else h
         where = ", ".join(f"{p:.0f}" for p in grid.positions[i])
-        pictures.append((coloured(flat, tones, "viridis", longest=96, at_least=64), f"({where})"))
+        pictures.append(
+            (coloured(flat, Tones(0.0, float(flat.max())), "viridis", longest=96, at_least=64), f"({where})")
+        )
     return pictures, columns, len(grid.psfs)

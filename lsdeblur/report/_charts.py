@@ -31,6 +31,11 @@ def number(value: float, digits: int = 3) -> str:
     return f"{mantissa} × 10{str(int(exponent)).translate(_RAISED)}".replace("-", "−")
 
 
+def _plain(value: float) -> str:
+    text = f"{value:.6g}"
+    return number(value, 1) if "e" in text else text.replace("-", "−")
+
+
 def _power(exponent: float) -> str:
     return "10" + str(round(exponent)).translate(_RAISED)
 
@@ -61,7 +66,7 @@ class Axis:
         values = self._decades() if self.log else self._steps()
         exponents = [math.log10(v) for v in values] if self.log else []
         powers = self.log and all(abs(e - round(e)) < 1e-9 for e in exponents) and max(map(abs, exponents)) > 2.5
-        texts = [_power(e) for e in exponents] if powers else [f"{v:.6g}".replace("-", "−") for v in values]
+        texts = [_power(e) for e in exponents] if powers else [_plain(v) for v in values]
         return [(round(float(self(v)), 1), text) for v, text in zip(values, texts, strict=True)]
 
     def _decades(self) -> list[float]:

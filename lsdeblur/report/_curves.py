@@ -30,7 +30,7 @@ _DOT = "M-2.5 0a2.5 2.5 0 1 0 5 0a2.5 2.5 0 1 0-5 0Z"
 _NAMES = {
     "evidence": ("Evidence", "−2 log L per value, above its minimum"),
     "gcv": ("Generalised cross-validation", "n R / (n − D)²"),
-    "l-curve": ("L-curve", "curvature"),
+    "l-curve": ("Curvature of the L-curve", "largest at its corner"),
     "discrepancy": ("Discrepancy", "R / n σ² − safety"),
     "sure": ("SURE", "risk per value, above its minimum"),
     "least-error": ("Least expected error", "expected squared error"),

@@ -99,7 +99,7 @@ def _encoded(pixels: Array, heavy: int) -> tuple[str, bool]:
     if pixels.ndim == 3:
         pixels = pixels[..., [2, 1, 0, 3][: pixels.shape[2]]]  # OpenCV's order
     data = np.ascontiguousarray(pixels)
-    kind, code = "png", cv2.imencode(".png", data, [cv2.IMWRITE_PNG_COMPRESSION, 9])[1]
+    kind, code = "png", cv2.imencode(".png", data, [cv2.IMWRITE_PNG_COMPRESSION, 6])[1]
     lossless = len(code) <= heavy
     if not lossless:
         kind, code = "webp", cv2.imencode(".webp", data, [cv2.IMWRITE_WEBP_QUALITY, _QUALITY])[1]

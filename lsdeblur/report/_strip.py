@@ -51,12 +51,12 @@ def strip_of(case: Case, tones: Tones) -> Strip | str:
     result = case.result
     if case.method not in _OPTION:
         return (
-            f"There is no strip of other strengths: {case.result.method!r} has no lambda that a detail shows quickly."
+            "Other strengths are shown for tikhonov and wiener only, which restore a detail in a fraction of a second."
         )
     if not result.lam or not math.isfinite(result.lam) or result.lam <= 0:
-        return "There is no strip of other lambdas: none, or zero, was used."
-    if case.psf is None or case.frames:
-        return "There is no strip of other lambdas: it is made for one frame with its PSF."
+        return "Other strengths are not shown: none, or zero, was used."
+    if case.psf is None or case.frames or len(case.shape) == 3:
+        return "Other strengths are shown for one image of two spatial axes only."
     inner, outer = _windows(case)
     lams = [result.lam * _RANGE ** (2 * k / (_STEPS - 1) - 1) for k in range(_STEPS)]
     with warnings.catch_warnings():
@@ -67,11 +67,11 @@ def strip_of(case: Case, tones: Tones) -> Strip | str:
     def shown(channels: Array, hidden: Array | None = None) -> Picture:
         return picture(plane(channels), tones, longest=2 * _SIDE, hidden=hidden, heavy=_HEAVY)
 
-    hidden = plane(case.hidden[np.newaxis][(slice(None), *inner)])
+    hidden = case.hidden[inner]
     return Strip(
-        inner[-2].start,
-        inner[-1].start,
-        max(i.start - o.start + o.stop - i.stop for i, o in zip(inner[-2:], outer[-2:], strict=True)) // 2,
+        inner[0].start,
+        inner[1].start,
+        max(i.start - o.start + o.stop - i.stop for i, o in zip(inner, outer, strict=True)) // 2,
         shown(case.observed[(slice(None), *inner)], hidden),
         lams,
         [number(lam) for lam in lams],
@@ -105,7 +105,7 @@ def _windows(case: Case) -> tuple[Window, Window]:
     rows, columns = np.gradient(cv2.GaussianBlur(grey, (0, 0), 1.0)) if min(grey.shape) > 1 else (grey, grey)
     strength = np.hypot(rows, columns)
     strength = np.minimum(strength, np.percentile(strength, 95))  # many edges rather than one
-    strength[plane(case.hidden[np.newaxis])] = 0
+    strength[case.hidden] = 0
     size = [min(_SIDE, n) for n in grey.shape]
     total = cv2.integral(strength)
     h, w = size
@@ -114,11 +114,7 @@ def _windows(case: Case) -> tuple[Window, Window]:
     reach = [max(_CONTEXT, s) for s in (case.psf.size if isinstance(case.psf, PSFGrid) else case.psf.shape)][-2:]
     inner: list[slice] = []
     outer: list[slice] = []
-    if len(case.shape) == 3 and case.middle_psf is not None:  # the middle plane, restored with those that it depends on
-        middle, around = case.shape[0] // 2, max(8, case.middle_psf.shape[0])
-        inner, outer = [slice(middle, middle + 1)], [slice(max(0, middle - around), middle + around + 1)]
     for start, n, context, full in zip(first, size, reach, grey.shape, strict=True):
         inner.append(slice(start, start + n))
         outer.append(slice(max(0, start - context), min(full, start + n + context)))
-    outer = [slice(o.start, min(o.stop, n)) for o, n in zip(outer, case.shape, strict=True)]
     return tuple(inner), tuple(outer)

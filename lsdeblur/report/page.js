@@ -6,6 +6,7 @@
   const handle = viewer.querySelector(".handle");
   const tools = document.querySelector(".tools");
   const scale = tools.querySelector(".scale");
+  const one = tools.querySelector("[data-zoom=one]");
   const natural = Number(viewer.dataset.width);
   const FARTHEST = 32;
   let split = 0.5, zoom = 1, left = 0, top = 0;
@@ -30,6 +31,7 @@
     viewer.classList.toggle("close", perPixel() >= 2);
     handle.setAttribute("aria-valuenow", percent);
     handle.setAttribute("aria-valuetext", `${percent} % observed`);
+    one.hidden = natural <= w; // it fits larger than that
     scale.textContent = `${Math.round(100 * perPixel())} %`;
   }
 
