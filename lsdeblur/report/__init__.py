@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import platform
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -89,19 +90,12 @@ def write(result: Restoration, path: str | os.PathLike[str], *, observed: Any = 
 
 def _page(case: Case, title: str) -> str:
     """The page's text."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
     result = case.result
     shown, hidden = plane(case.observed), plane(case.hidden[np.newaxis])
     tones = Tones.of(shown[~hidden])
     curves = None if result.selection is None else curves_of(result.selection)
     strip, residual = strip_of(case, tones), residual_of(case)
-    environment = Environment(
-        loader=PackageLoader("lsdeblur.report", ""), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
-        lstrip_blocks=True,
-    )  # fmt: skip
-    environment.filters["number"] = number
-    return environment.get_template("page.html").render(
+    rendered: str = _template().render(
         title=title,
         result=result,
         case=case,
@@ -126,6 +120,19 @@ def _page(case: Case, title: str) -> str:
         },
         date=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
     )
+    return rendered
+
+
+@cache
+def _template() -> Any:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("lsdeblur.report", ""), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+        lstrip_blocks=True,
+    )  # fmt: skip
+    environment.filters["number"] = number
+    return environment.get_template("page.html")
 
 
 def _interactive(case: Case, curves: Curves | None, strip: Strip | str) -> dict[str, Any] | None:
