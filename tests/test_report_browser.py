@@ -106,6 +106,10 @@ def test_zoom_and_pan(page: Any) -> None:
     after = page.execute_script(at)
     assert (after["x"] - before["x"], after["y"] - before["y"]) == pytest.approx((40, -30), abs=1)
     assert split(page) == border
+    handle.send_keys(Keys.SHIFT, Keys.ARROW_RIGHT)
+    page.execute_script("document.getAnimations().forEach(a => a.finish())")
+    assert page.execute_script(at)["x"] == pytest.approx(after["x"] - 60, abs=1)
+    assert split(page) == border
     handle.send_keys("0")
     assert scale.text == fit
     focused = page.switch_to.active_element

@@ -93,8 +93,9 @@ def _page(case: Case, title: str) -> str:
     result = case.result
     shown, hidden = plane(case.observed), plane(case.hidden[np.newaxis])
     tones = Tones.of(shown[~hidden])
-    curves = None if result.selection is None else curves_of(result.selection)
     strip, residual = strip_of(case, tones), residual_of(case)
+    stops = [] if isinstance(strip, str) else strip.lams
+    curves = None if result.selection is None else curves_of(result.selection, stops)
     rendered: str = _template().render(
         title=title,
         result=result,
@@ -146,10 +147,10 @@ def _interactive(case: Case, curves: Curves | None, strip: Strip | str) -> dict[
         "used": used,
         "symbol": curves.symbol if curves else "λ",
         "steps": steps,
-        "labels": detail.labels if detail else [reading[0] for reading in curves.readings] if curves else [],
+        "labels": detail.labels if detail else curves.labels if curves else [],
         "pictures": [p.uri for p in detail.pictures] if detail else [],
         "lams": curves.lams if curves else [],
-        "readings": curves.readings if curves else [],
+        "readings": list(zip(curves.labels, curves.readings, strict=True)) if curves else [],
         "charts": {c.key: {"along": c.along, "points": c.points} for c in curves.charts} if curves else {},
     }
 

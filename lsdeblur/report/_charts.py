@@ -15,7 +15,7 @@ __all__ = ["Axis", "Chart", "number", "path"]
 
 Array = npt.NDArray[Any]
 
-_LEFT, _RIGHT, _TOP, _BOTTOM = 62, 14, 10, 44  # margins around the frame
+_LEFT, _RIGHT, _TOP, _BOTTOM = 68, 14, 10, 44  # margins around the frame
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -33,7 +33,7 @@ def number(value: float, digits: int = 3) -> str:
 
 def _plain(value: float) -> str:
     text = f"{value:.6g}"
-    return number(value, 1) if "e" in text else text.replace("-", "−")
+    return number(value, 1).replace(" × ", "·") if "e" in text else text.replace("-", "−")
 
 
 def _power(exponent: float) -> str:

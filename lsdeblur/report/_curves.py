@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,24 +41,26 @@ _NAMES = {
 
 @dataclass(frozen=True, slots=True)
 class Curves:
-    """The charts of a selection, the lambdas their cursors stand at, and what is to be read there.
+    """The charts of a selection, the lambdas their cursors stand at, as numbers and text, and what is to be read there.
 
     `rules` are (path of the mark, name, lambda as text, whether it was used) of every rule with an answer or a curve.
     """
 
     charts: list[Chart]
     lams: list[float]
-    readings: list[tuple[str, str, str, str]]
+    labels: list[str]
+    readings: list[str]
     rules: list[tuple[str, str, str, bool]]
     symbol: str
 
 
-def curves_of(selection: Selection) -> Curves:
-    """Everything that the page shows of a selection."""
+def curves_of(selection: Selection, stops: Sequence[float] = ()) -> Curves:
+    """Everything that the page shows of a selection; the cursors stand at `stops`, too."""
     whole = selection.approximate or selection
     iterations = not selection.criteria  # methods that regularise by stopping have their number in lambda's place
     keep = _of_interest(whole, selection)
-    lams = np.union1d(np.asarray(whole.lams, np.float64)[keep], [selection.lam])
+    lams = np.union1d(np.asarray(whole.lams, np.float64)[keep], [selection.lam, *stops])
+    lams = lams[(lams >= whole.lams[0]) & (lams <= whole.lams[-1])]
 
     def at_lams(values: Array) -> Array:
         return np.interp(np.log(lams), np.log(whole.lams), np.broadcast_to(values, np.shape(whole.lams)))
@@ -73,8 +76,10 @@ def curves_of(selection: Selection) -> Curves:
         values = np.asarray((source.criteria or criteria)[rule], np.float64)[at]
         if np.isfinite(values).sum() > 1:
             charts.append(_criterion(selection, rule, np.asarray(source.lams)[at], values, lams, iterations))
-    rows = zip(lams, residual, seminorm, at_lams(whole.dof), strict=True)
-    readings = [(number(lam), number(r), number(e), number(d)) for lam, r, e, d in rows]
+    size = "size of the solution" if iterations else "seminorm"
+    columns = {"residual": residual, size: seminorm, "degrees of freedom": at_lams(whole.dof)}
+    there = {name: values for name, values in columns.items() if np.isfinite(values).all()}
+    readings = [", ".join(f"{name} {number(v[i])}" for name, v in there.items()) for i in range(len(lams))]
     rules = [
         (
             _SHAPES.get(rule, _DOT),
@@ -84,13 +89,18 @@ def curves_of(selection: Selection) -> Curves:
         )
         for rule in criteria
     ]
-    return Curves(charts, [float(v) for v in lams], readings, rules, "iterations" if iterations else "λ")
+    symbol = "iterations" if iterations else "λ"
+    return Curves(charts, [float(v) for v in lams], [_text(selection, v) for v in lams], readings, rules, symbol)
+
+
+def _text(selection: Selection, value: float) -> str:
+    """A lambda, or a number of iterations, for reading."""
+    return number(value) if selection.criteria else f"{value:.0f}"
 
 
 def _answer(selection: Selection, rule: str) -> str:
-    if rule in selection.choices:
-        return number(selection.choices[rule])
-    return number(selection.lam) if rule == selection.criterion else "no answer"
+    answer = selection.choices.get(rule, selection.lam if rule == selection.criterion else None)
+    return "no answer" if answer is None else _text(selection, answer)
 
 
 def _of_interest(whole: Selection, selection: Selection) -> npt.NDArray[np.intp]:
@@ -111,6 +121,8 @@ def _on(lams: Array, values: Array, lam: float) -> float:
 def _l_curve(selection: Selection, lams: Array, residual: Array, seminorm: Array, iterations: bool) -> Chart:
     """Size of the solution over size of the residual, both logarithmic."""
     size = "‖f‖" if iterations else "seminorm √⟨f, P f⟩"
+    unit = "iterations" if iterations else "λ"
+    ends = [_text(selection, v) for v in (lams[0], lams[-1])]
     grow = 1.15
     chart = Chart.of(
         "l-curve-plane",
@@ -119,7 +131,7 @@ def _l_curve(selection: Selection, lams: Array, residual: Array, seminorm: Array
         (size, seminorm.min() / grow, seminorm.max() * grow, True),
         height=440,
         along="xy",
-        description=f"Size of the solution over size of the residual, from {number(lams[0])} to {number(lams[-1])}.",
+        description=f"Size of the solution over that of the residual, from {unit} = {ends[0]} to {ends[1]}.",
     )
     chart.line(residual, seminorm, "curve dashed" if selection.approximate else "curve")
     if selection.approximate:
@@ -131,7 +143,7 @@ def _l_curve(selection: Selection, lams: Array, residual: Array, seminorm: Array
         x, y = (float(np.exp(_on(lams, v, lam))) for v in logs)
         chart.mark(_SHAPES.get(rule, _DOT), x, y, "choice", f"{_NAMES.get(rule, (rule,))[0]}: {number(lam)}")
     x, y = (float(np.exp(_on(lams, v, selection.lam))) for v in logs)
-    chart.mark(_RING, x, y, "used", f"used: {number(selection.lam)}")
+    chart.mark(_RING, x, y, "used", f"used: {_text(selection, selection.lam)}")
     return chart
 
 
@@ -152,7 +164,9 @@ def _criterion(selection: Selection, rule: str, lams: Array, values: Array, curs
     chart.line(lams, values, "curve")
     answer = selection.choices.get(rule, selection.lam if rule == selection.criterion else None)
     if answer is not None:
-        chart.mark(_SHAPES.get(rule, _DOT), answer, _on(lams, values, answer), "choice", f"{name}: {number(answer)}")
+        chart.mark(
+            _SHAPES.get(rule, _DOT), answer, _on(lams, values, answer), "choice", f"{name}: {_text(selection, answer)}"
+        )
     chart.follow(cursor, np.interp(np.log(cursor), np.log(lams), values, left=np.nan, right=np.nan))
     return chart
 

@@ -58,15 +58,19 @@ def plane(channels: Array) -> Array:
 
 
 def picture(shown: Array, tones: Tones, *, longest: int, hidden: Array | None = None, heavy: int = _HEAVY) -> Picture:
-    """A plane on a grey scale, at most `longest` pixels long; transparent where `hidden`."""
+    """A plane on a grey scale, at most `longest` pixels long; transparent where `hidden` or not finite."""
     import cv2
 
     a: Array = tones(shown.astype(np.float64)).astype(np.float32)
     reduction = max(1.0, max(a.shape[:2]) / longest)
     size = tuple(max(1, round(n / reduction)) for n in a.shape[1::-1])
-    if hidden is not None and hidden.any():
-        seen = np.where(hidden, np.float32(0), np.float32(1))
-        colours = (a if a.ndim == 3 else np.repeat(a[..., None], 3, axis=2)) * seen[..., None]
+    finite = np.isfinite(a)
+    blank: Array = ~np.asarray(finite.all(axis=2) if a.ndim == 3 else finite)
+    if hidden is not None:
+        blank |= hidden
+    if blank.any():
+        seen = np.where(blank, np.float32(0), np.float32(1))
+        colours = np.where(blank[..., None], np.float32(0), a if a.ndim == 3 else np.repeat(a[..., None], 3, axis=2))
         share = cv2.resize(seen, size, interpolation=cv2.INTER_AREA)[..., None]
         colours = cv2.resize(colours, size, interpolation=cv2.INTER_AREA) / np.maximum(share, 1e-3)
         a = np.concatenate([colours, share], axis=2)

@@ -59,9 +59,9 @@ def strip_of(case: Case, tones: Tones) -> Strip | str:
         return "Other strengths are shown for one image of two spatial axes only."
     inner, outer = _windows(case)
     lams = [result.lam * _RANGE ** (2 * k / (_STEPS - 1) - 1) for k in range(_STEPS)]
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore", LsdeblurWarning)  # the whole image has been judged already
-        scenes = [_restored(case, outer, lam) for lam in lams]
+        scenes = [_restored(case, outer, lam) for lam in lams]  # not finite where rounding leaves too little: blank
     part = (slice(None), *(slice(i.start - o.start, i.stop - o.start) for i, o in zip(inner, outer, strict=True)))
 
     def shown(channels: Array, hidden: Array | None = None) -> Picture:

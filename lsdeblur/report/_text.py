@@ -60,6 +60,7 @@ def images_of(case: Case) -> list[tuple[str, str, str, str]]:
     name = f"observed, first of {case.frames} frames" if case.frames else "observed"
     for what, a, dtype in ((name, case.observed, case.raw.dtype), ("restored", case.restored, case.restored.dtype)):
         values = a[:, seen]
+        values = values[np.isfinite(values)]
         extent = f"{number(float(values.min()), 4)} … {number(float(values.max()), 4)}" if values.size else "–"
         rows.append((what, _times(case.raw.shape), str(dtype), extent))
     return rows
@@ -135,7 +136,9 @@ def _about_residual(result: Restoration, residual: Residual) -> list[Check]:
     if residual.peak < _EXCESS:
         checks.append(Check("passed", f"{text}: no band holds twice the power of noise."))
     else:
-        checks.append(Check("look", f"{text}: that is not noise alone. The blur may be wrong there."))
+        checks.append(
+            Check("look", f"{text}: not noise alone. λ is too large (or it stopped too early), or the blur wrong.")
+        )
     return checks
 
 

@@ -56,12 +56,19 @@
     draw();
   }
 
+  function shift(x, y) {
+    left += x;
+    top += y;
+    draw();
+  }
+
   viewer.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
-    const step = event.shiftKey ? 0.1 : 0.02;
+    const border = { ArrowLeft: -0.02, ArrowDown: -0.02, ArrowRight: 0.02, ArrowUp: 0.02 };
+    const shifts = { ArrowLeft: [60, 0], ArrowRight: [-60, 0], ArrowUp: [0, 60], ArrowDown: [0, -60] };
+    const arrow = () => (event.shiftKey ? shift(...shifts[event.key]) : move(split + border[event.key]));
     const actions = {
-      ArrowLeft: () => move(split - step), ArrowDown: () => move(split - step),
-      ArrowRight: () => move(split + step), ArrowUp: () => move(split + step),
+      ArrowLeft: arrow, ArrowDown: arrow, ArrowRight: arrow, ArrowUp: arrow,
       PageDown: () => move(split - 0.1), PageUp: () => move(split + 0.1),
       Home: () => move(0), End: () => move(1),
       "+": zooms.in, "=": zooms.in, "-": zooms.out, "_": zooms.out, 0: zooms.fit,
@@ -80,10 +87,12 @@
   }, { passive: false });
 
   let held = null; // what a press moves: the border, or the pictures
+  let last = null; // where the pointer was
   viewer.addEventListener("pointerdown", (event) => {
     if (event.button) return;
     event.preventDefault();
     handle.focus({ preventScroll: true, focusVisible: false });
+    last = event;
     held = event.target === handle || zoom === 1 ? "border" : "pictures";
     viewer.setPointerCapture(event.pointerId);
     viewer.classList.add("held");
@@ -92,7 +101,8 @@
   function follow(event) {
     const box = viewer.getBoundingClientRect();
     if (held === "border") move((event.clientX - box.left) / box.width);
-    else if (held === "pictures") { left += event.movementX; top += event.movementY; draw(); }
+    else if (held === "pictures") shift(event.clientX - last.clientX, event.clientY - last.clientY);
+    last = event;
   }
   viewer.addEventListener("pointermove", follow);
   for (const end of ["pointerup", "pointercancel"]) {
@@ -125,10 +135,10 @@
     const step = nearest(data.steps, value);
     const at = nearest(data.lams, value);
     range.value = step;
-    const [lam, residual, size, dof] = data.lams.length ? data.readings[at] : [data.labels[step]];
-    const words = `${data.symbol} = ${data.lams.length ? lam : data.labels[step]}`;
+    const [label, rest] = data.lams.length ? data.readings[at] : [data.labels[step], ""];
+    const words = `${data.symbol} = ${label}`;
     range.setAttribute("aria-valuetext", words);
-    reading.textContent = residual ? `${words}, residual ${residual}, seminorm ${size}, degrees of freedom ${dof}` : words;
+    reading.textContent = rest ? `${words}: ${rest}` : words;
     if (marked) {
       marked.hidden = false;
       marked.querySelector("img").src = data.pictures[step];
