@@ -285,7 +285,34 @@ def test_white_noise_passes_and_a_wrong_blur_does_not() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", LsdeblurWarning)
         wrong = looks(restore(g, psf.motion(3, 20), noise_std=0.01))
-    assert any("not noise alone" in text for text in wrong)
+    assert any("more than noise" in text for text in wrong)
+
+
+def test_what_cannot_be_shown_is_said() -> None:
+    g = blurred()
+
+    def of(result: Restoration) -> tuple[Any, Any]:
+        case = case_of(result, None)
+        return residual_of(case), strip_of(case, Tones(0, 1))
+
+    residual, strip = of(restore(g, BLUR, lam=0.0))
+    assert isinstance(residual, Residual)
+    assert "none, or zero, was used" in strip
+    residual, strip = of(Restoration(g, psf.gaussian(8.0, size=61), "tv", lam=0.01, observed=g))
+    assert "reaches over nearly the whole frame" in residual
+    assert "for tikhonov and wiener only" in strip
+    residual, strip = of(Restoration(g * np.nan, None, "tikhonov", lam=1.0, observed=g))
+    assert "no point-spread function" in residual
+    assert "one image of two spatial axes" in strip
+    assert "not finite" in of(Restoration(g * np.nan, BLUR, "tv", observed=g))[0]
+    rim = np.ones(g.shape, bool)
+    rim[:1] = False
+    assert "no pixel of the middle" in of(Restoration(g, BLUR, "tv", observed=g, options={"mask": rim}))[0]
+
+
+def test_wiener_damps_low_frequencies_and_that_is_said() -> None:
+    found = looks(restore(blurred((220, 240)), BLUR, method="wiener"))
+    assert any("constant noise-to-signal ratio" in text for text in found)
 
 
 def test_the_expected_spectrum_is_met_where_the_model_holds() -> None:

@@ -20,6 +20,12 @@ from lsdeblur.report._residual import Residual
 __all__ = ["Check", "call_of", "checks_of", "images_of", "summary_of"]
 
 _EXCESS = 2.0  # power of the residual in a band, relative to the noise: from here on it is not noise alone
+#: method -> why its residual holds more than noise where the blur is right
+_REASONS = {
+    "wiener": "A constant noise-to-signal ratio damps low frequencies, where scenes are strong.",
+    "cgls": "Stopping early leaves some of the scene behind.",
+    "landweber": "Stopping early leaves some of the scene behind.",
+}
 _CLOSE = 1.5  # factor between residual and noise level, either way
 
 
@@ -36,6 +42,7 @@ def summary_of(result: Restoration) -> list[tuple[str, str, str]]:
     rows = [("Method", result.method, "" if result.method in METHODS else "of the caller's")]
     if result.lam is not None:
         how = "given" if result.selection is None else f"chosen by {result.selection.criterion}"
+        how += ", a noise-to-signal ratio" if result.method == "wiener" else ""
         rows.append(("λ", number(result.lam), how if _given(result) or result.selection else "set by the method"))
     if result.noise_std is not None:
         told = "given" if result.options.get("noise_std") is not None else "estimated"
@@ -136,9 +143,8 @@ def _about_residual(result: Restoration, residual: Residual) -> list[Check]:
     if residual.peak < _EXCESS:
         checks.append(Check("passed", f"{text}: no band holds twice the power of noise."))
     else:
-        checks.append(
-            Check("look", f"{text}: not noise alone. λ is too large (or it stopped too early), or the blur wrong.")
-        )
+        reason = _REASONS.get(result.method, "λ is too large, or the blur is wrong.")
+        checks.append(Check("look", f"{text}, more than noise. {reason}"))
     return checks
 
 
