@@ -29,6 +29,7 @@
 `video`         films, frame by frame
 `plot`          L-curves, comparisons, PSFs (loads matplotlib)
 `compat`        scikit-image's deconvolution functions, their signatures and answers
+`report`        one HTML page on a restoration, to judge it by and to keep
 ==============  =====================================================================
 """
 
@@ -65,6 +66,7 @@ _MODULES = (
     "plot",
     "posterior",
     "psf",
+    "report",
     "selection",
     "simulate",
     "spacevar",

@@ -6,8 +6,9 @@ import json
 import os
 import warnings
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
+from html import escape
 from typing import Any
 
 import numpy as np
@@ -136,7 +137,7 @@ class Restoration:
     observed: Any = None
 
     def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> Array:
-        image = _in_memory(self.image)
+        image = in_memory(self.image)
         if copy is False and dtype is not None and np.dtype(dtype) != image.dtype:
             raise ValueError(f"the image is {self.image.dtype}: it cannot become {np.dtype(dtype)} without a copy")
         return np.array(image, dtype=dtype, copy=True) if copy else np.asarray(image, dtype=dtype)
@@ -151,6 +152,20 @@ class Restoration:
         if not self.converged:
             parts.append("not converged")
         return f"Restoration({', '.join(parts)})"
+
+    def _repr_html_(self) -> str:
+        rows = {"method": self.method, "image": f"{_times(self.image.shape)}, {self.image.dtype}"}
+        if self.lam is not None:
+            rows["lambda"] = f"{self.lam:.3g}" + (f", chosen by {self.selection.criterion}" if self.selection else "")
+        if self.noise_std is not None:
+            width = f", correlated over {self.noise_width:.2g} pixels" if self.noise_width else ""
+            rows["noise_std"] = f"{self.noise_std:.3g}{width}"
+        rows["message"] = self.message
+        if not self.converged:
+            rows["warning"] = f"not converged after {self.n_iter} iterations"
+        elif self.selection is not None and self.selection.at_boundary:
+            rows["warning"] = "lambda lies at the end of the range that was searched"
+        return _table("Restoration", rows)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write everything except `observed` to one compressed ``.npz`` file, which `load` reads back.
@@ -231,6 +246,14 @@ class PSFEstimate:
         shape = "x".join(map(str, self.psf.shape))
         return f"PSFEstimate({self.method!r}, {shape}{found}, confidence={self.confidence:.2f}{end})"
 
+    def _repr_html_(self) -> str:
+        rows = {"method": self.method, "psf": _times(self.psf.shape), "confidence": f"{self.confidence:.2f}"}
+        rows |= {name: f"{v:.4g}" if isinstance(v, float) else str(v) for name, v in self.parameters.items()}
+        rows["message"] = self.message
+        if not self.converged:
+            rows["warning"] = f"not converged after {self.n_iter} iterations"
+        return _table("PSF estimate", rows)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Diagnosis:
@@ -259,8 +282,27 @@ class Diagnosis:
     def __repr__(self) -> str:
         return f"Diagnosis({self.kind!r}: {self.message})"
 
+    def _repr_html_(self) -> str:
+        rows = {"kind": self.kind, "recoverable": "yes" if self.recoverable else "no", "message": self.message}
+        return _table("Diagnosis", rows | {"snr_db": f"{self.snr_db:.1f}"})
 
-def _in_memory(array: Any) -> Any:
+
+def _times(shape: Sequence[int]) -> str:
+    return " x ".join(map(str, shape))
+
+
+def _table(title: str, rows: Mapping[str, str]) -> str:
+    """What notebooks show: names and values, escaped; empty ones are left out."""
+    left = 'style="text-align: left"'
+    body = "".join(
+        f'<tr><th scope="row" {left}>{escape(name)}</th><td {left}>{escape(text)}</td></tr>'
+        for name, text in rows.items()
+        if text
+    )
+    return f"<table><caption {left}>{escape(title)}</caption><tbody>{body}</tbody></table>"
+
+
+def in_memory(array: Any) -> Any:
     """A torch tensor as an array in the host's memory; others as they are. (This layer knows no other library.)"""
     return array.detach().cpu().numpy() if hasattr(array, "detach") else array
 
@@ -278,7 +320,7 @@ def _pack(value: Any, name: str, arrays: dict[str, Array], foreign: list[str]) -
     """
     if is_dataclass(value) and not isinstance(value, type):  # a Selection or a PSFGrid
         value = {f.name: getattr(value, f.name) for f in fields(value)}
-    value = _in_memory(value)
+    value = in_memory(value)
     if isinstance(value, np.ndarray):
         arrays[f"array{len(arrays)}"] = value
         return {"__array__": f"array{len(arrays) - 1}"}

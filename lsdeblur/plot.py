@@ -17,8 +17,8 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
 from lsdeblur._results import Selection
-from lsdeblur._validate import as_float_array, as_psf, check_size
-from lsdeblur.spectrum import transfer_function
+from lsdeblur._validate import as_float_array, as_psf
+from lsdeblur.spectrum import decibels
 
 __all__ = ["compare", "l_curve", "selection_curves", "show_psf", "training"]
 
@@ -238,7 +238,7 @@ def show_psf(psf: npt.ArrayLike, fig: Figure | None = None) -> Figure:
     bar = fig.colorbar(shown, ax=left, location="bottom", label="share of the light per pixel", shrink=0.9)
     bar.locator = MaxNLocator(5)
     shown = right.imshow(
-        _decibels(h), cmap="magma", vmin=-60, vmax=0, extent=(-0.5, 0.5, 0.5, -0.5), interpolation="nearest"
+        decibels(h), cmap="magma", vmin=-60, vmax=0, extent=(-0.5, 0.5, 0.5, -0.5), interpolation="nearest"
     )
     right.set(title="transfer function", xlabel="columns (cycles/pixel)", ylabel="rows (cycles/pixel)")
     fig.colorbar(shown, ax=right, location="bottom", label="$|H / H(0)|$ (dB)", shrink=0.9)
@@ -351,14 +351,3 @@ def _detail(inset: Sequence[int] | None, arrays: Mapping[str, Array]) -> tuple[i
                 f"which has {h} rows and {w} columns"
             )
     return row, column, height, width
-
-
-def _decibels(h: Array) -> Array:
-    """The transfer function's modulus in dB, at least -60, on an odd grid with frequency zero in the middle."""
-    grid = check_size([max(257, 2 * s) | 1 for s in h.shape], 2)
-    half = np.abs(transfer_function(h, grid))
-    half /= half[0, 0]
-    mirrored = np.roll(half[::-1, :0:-1], 1, axis=0)  # H(-w) for the negative frequencies of the last axis
-    full = np.roll(np.concatenate([half, mirrored], axis=1), [n // 2 for n in grid], (0, 1))
-    decibels: Array = 20 * np.log10(np.maximum(full, 1e-3))
-    return decibels

@@ -25,6 +25,7 @@ __all__ = [
     "Curves",
     "Penalty",
     "Spectra",
+    "decibels",
     "frequencies",
     "hermitian_weights",
     "penalty_symbol",
@@ -96,6 +97,17 @@ def transfer_function(psf: npt.ArrayLike, grid: Sequence[int], *, workers: int |
     parts = [_transformed(part, grid, workers) for part in h.reshape(-1, *size)]
     H = parts[0] if len(parts) == 1 else np.stack(parts)
     return H.reshape(*h.shape[:-ndim], *grid[:-1], grid[-1] // 2 + 1)
+
+
+def decibels(psf: npt.ArrayLike) -> Array:
+    """``20 log10 |H / H(0)|``, at least -60, of a 2-D PSF on an odd grid with frequency zero in the middle."""
+    h = as_float_array(psf, "psf", ndim=(2,))
+    rows, columns = (max(257, 2 * s) | 1 for s in h.shape)
+    half = np.abs(transfer_function(h, (rows, columns)))
+    half /= half[0, 0]
+    mirrored = np.roll(half[::-1, :0:-1], 1, axis=0)  # H(-w) for the negative frequencies of the last axis
+    full = np.roll(np.concatenate([half, mirrored], axis=1), (rows // 2, columns // 2), (0, 1))
+    return np.asarray(20 * np.log10(np.maximum(full, 1e-3)))
 
 
 def _transformed(h: Array, grid: tuple[int, ...], workers: int | None) -> Array:

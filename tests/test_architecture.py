@@ -31,6 +31,7 @@ OPTIONAL = "deep"  # imports what stands before _restore, and no layer imports i
 OWNERS = {
     "dask": "_dask",
     "distributed": "_dask",
+    "jinja2": "report",
     "matplotlib": "plot",
     "mkl": "_fft",
     "mkl_fft": "_fft",

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import reference
 
-from lsdeblur import LsdeblurWarning, Restoration, Selection, __version__, restore
+from lsdeblur import Diagnosis, LsdeblurWarning, PSFEstimate, Restoration, Selection, __version__, restore
 
 
 def selection(n: int = 5) -> Selection:
@@ -195,3 +195,21 @@ def test_records_are_frozen_and_compared_by_identity(record: Any) -> None:
 def test_the_citation_names_the_version() -> None:
     citation = (Path(__file__).parents[1] / "CITATION.cff").read_text()
     assert f"version: {__version__}" in citation
+
+
+def test_notebooks_show_a_table() -> None:
+    shown = dataclasses.replace(FULL, message="<b>a & b</b>", noise_width=1.5)._repr_html_()
+    rows = dict(re.findall(r"<th[^>]*>(.*?)</th><td[^>]*>(.*?)</td>", shown))
+    assert rows == {
+        "method": "tikhonov",
+        "image": "4 x 5, float32",
+        "lambda": "0.1, chosen by image-error",
+        "noise_std": "0.25, correlated over 1.5 pixels",
+        "message": "&lt;b&gt;a &amp; b&lt;/b&gt;",
+        "warning": "not converged after 7 iterations",
+    }
+    assert "at the end of the range" in dataclasses.replace(FULL, converged=True, selection=selection())._repr_html_()
+    assert "lambda" not in SMALLEST._repr_html_()
+    estimate = PSFEstimate(np.ones((3, 5)) / 15, "parametric", 0.9, converged=False, parameters={"radius": 2.0})
+    assert all(text in estimate._repr_html_() for text in ("3 x 5", "0.90", "radius", "not converged"))
+    assert "beyond &lt;repair&gt;" in Diagnosis("mixed", False, "beyond <repair>", 12.3)._repr_html_()
