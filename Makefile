@@ -46,7 +46,7 @@ bench: $(READY)  ## run the benchmarks (DATA=folder adds the one on real photogr
 	$(if $(DATA),$(PY) benchmarks/quality.py --data $(DATA))
 
 clean:  ## remove caches, built files and demo-output/
-	rm -rf build dist demo-output *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf build dist demo-output examples/demo-output *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name .venv -prune -o -type d -name __pycache__ -prune -exec rm -rf {} +
 
 distclean: clean  ## remove .venv as well
