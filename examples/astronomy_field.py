@@ -60,9 +60,9 @@ for name, image in results.items():
     print(f"{name:20}" + "".join(f"{score:8.2f}" for score in scores[name]))
 
 # %%
-# The upper left corner in detail, and the PSFs of the field.
+# The upper left corner in detail, in the square root of the brightness, and the PSFs of the field.
 shown = ("blurred", "PSF of the middle", "3 x 3 PSFs", "9 x 9 PSFs")
-images = {f"{name}\n{scores[name][0]:.1f} dB": results[name] for name in shown}
-plot.compare({**images, "truth": truth}, inset=(0, 0, 80, 80)).savefig(out / "astronomy.png", dpi=150)
+images = {f"{name}\n{scores[name][0]:.1f} dB": np.sqrt(results[name].clip(0, 1)) for name in shown}
+plot.compare({**images, "truth": np.sqrt(truth)}, inset=(0, 0, 80, 80)).savefig(out / "astronomy.png", dpi=150)
 plot.show_psf(grid(5)).savefig(out / "astronomy-psf.png", dpi=150)
 print(f"figures: {out / 'astronomy.png'}, {out / 'astronomy-psf.png'}")

@@ -44,8 +44,8 @@ for boundary in ("zero", "periodic", "symmetric", "taper", "free"):
 
 # %%
 # The stripes repeat at the motion's length: they are the frequencies that it erased, filled by the jump from one edge
-# of the frame to the opposite one. What is left under the free boundary is the noise. Where it gains nothing: for
-# scenes that do end within the frame, such as a star on a dark sky, all of these agree.
+# of the frame to the opposite one. What is left under the free boundary is the noise. An assumption serves where it
+# is true: ``boundary="zero"`` for stars on a dark sky, for example.
 figure = plot.compare({**images, "truth": truth}, inset=(0, 0, 120, 160))
 figure.savefig(out / "borders.png", dpi=150)
 print(f"figure: {out / 'borders.png'}")

@@ -4,8 +4,8 @@ Choosing lambda
 
 Which rule finds the best regularisation strength, without knowing the truth? With white noise nearly all of them:
 evidence, GCV and SURE lose 0.0 dB against the best lambda there is, the discrepancy 0.6, the L-curve 1.3. With noise
-that is correlated from pixel to pixel, as cameras and editors leave it, the rules that take it for white lose 3 to 12
-dB. ``lam="auto"`` looks for that, and is right in both cases.
+that is correlated from pixel to pixel, as cameras and editors leave it, evidence, GCV and SURE, which take it for
+white, lose 3 to 12 dB. ``lam="auto"`` looks for that, and is right in both cases.
 """
 
 import sys
@@ -60,7 +60,7 @@ figure.savefig(out / "lambda-psnr.png", dpi=150)
 
 # %%
 # The curves behind the choice come with every result: ``plot.selection_curves`` draws one panel for each rule, and
-# ``plot.l_curve`` the L-curve with all choices marked on it. Its corner lies where no restored image is good.
+# ``plot.l_curve`` the L-curve with all choices marked on it. Its corner lies at too large a lambda here.
 result = restore(frames["white noise"], blur, noise_std=NOISE)
 plot.l_curve(result.selection).figure.savefig(out / "lambda-l-curve.png", dpi=150)
 plot.selection_curves(result.selection).savefig(out / "lambda-rules.png", dpi=150)

@@ -54,11 +54,12 @@ for name, film in ways.items():
 # %%
 # The longer the motion, the more frequencies it erases; and an error of the length counts for more.
 figure, ax = plt.subplots(figsize=(5.6, 3.8), layout="constrained")
-for (name, values), style in zip(scores.items(), ("k:", "C0o-", "C2+--", "C1s-", "C3^-"), strict=True):
-    ax.plot(lengths, values, style, label=name)
+styles = {"blurred": ":", "own PSF, one lambda": "o-", "lengths 5 % too long": "s-", "mean length": "^-"}
+for (name, style), colour in zip(styles.items(), ("0.4", "#0072B2", "#E69F00", "#D55E00"), strict=True):
+    ax.plot(lengths, scores[name], style, color=colour, label=name)
 ax.set(xlabel="motion of the frame (pixels)", ylabel="PSNR (dB)")
 ax.legend(frameon=False, fontsize=8)
 figure.savefig(out / "driving-psnr.png", dpi=150)
-shown = {f"{name}\n{scores[name][-1]:.1f} dB": film[-1] for name, film in ways.items() if "own lambda" not in name}
+shown = {f"{name}\n{scores[name][-1]:.1f} dB": film[-1] for name, film in ways.items() if name in styles}
 plot.compare({**shown, "truth": truths[-1]}, inset=(60, 150, 100, 150)).savefig(out / "driving.png", dpi=150)
 print(f"figures: {out / 'driving-psnr.png'}, {out / 'driving.png'}")

@@ -69,7 +69,7 @@ with tempfile.TemporaryDirectory() as folder:
         shown[f"{codec}, restored\n{psnr(after):.1f} dB"] = after[5]
 
 # %%
-# The middle frame. The differences are where MPEG-4 has smoothed the wood's grain, which no restoration brings back.
+# A frame of each. The traces of compression come back as a pattern on smooth surfaces.
 figure = plot.compare({"blurred": frames[5], **shown, "truth": truths[5]}, inset=(60, 100, 100, 120))
 figure.savefig(out / "film.png", dpi=150)
 print(f"figure: {out / 'film.png'}")

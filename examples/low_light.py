@@ -35,7 +35,8 @@ WAYS = {
     "total variation": {"method": "tv"},
 }
 LIGHT = (10, 100, 1000, 10000)  # photons in the brightest pixel
-STYLES = dict(zip(("blurred", *WAYS), ("k:", "C1^-", "C1v--", "C0s-", "C2o-"), strict=True))
+COLOURS = ("0.4", "#D55E00", "#E69F00", "#0072B2", "#009E73")  # told apart with any colour vision
+STYLES = dict(zip(("blurred", *WAYS), zip((":", "^-", "v--", "s-", "o-"), COLOURS, strict=True), strict=True))
 
 
 def on_screen(image):
@@ -62,8 +63,8 @@ for photons in LIGHT:
 # %%
 # The eye follows the right panel.
 for which, (ax, title) in enumerate(zip(axes, ("linear light", "as the screen shows it"), strict=True)):
-    for name, style in STYLES.items():
-        ax.semilogx(LIGHT, scores[name][which], style, label=name)
+    for name, (style, colour) in STYLES.items():
+        ax.semilogx(LIGHT, scores[name][which], style, color=colour, label=name)
     ax.set(title=title, xlabel="photons in the brightest pixel", ylabel="PSNR (dB)")
 axes[0].legend(frameon=False, fontsize=9)
 figure.savefig(out / "low-light-psnr.png", dpi=150)

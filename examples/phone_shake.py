@@ -65,5 +65,6 @@ for ax, (name, h) in zip(axes, {"true PSF": blur, "PSF found": estimate.psf}.ite
     ax.set_facecolor("black")
     ax.imshow(h, cmap="gray", vmin=0, extent=(-columns / 2, columns / 2, rows / 2, -rows / 2), interpolation="nearest")
     ax.set(title=name, xlim=(-13, 13), ylim=(13, -13), xlabel="columns from the centre (pixels)")
+axes[0].set_ylabel("rows from the centre (pixels)")
 figure.savefig(out / "phone-psf.png", dpi=150)
 print(f"figures: {out / 'phone.png'}, {out / 'phone-psf.png'}")

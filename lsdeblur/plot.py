@@ -12,9 +12,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
+from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogLocator, MaxNLocator
 
 from lsdeblur._results import Selection
 from lsdeblur._validate import as_float_array, as_psf, check_size, check_spacing
@@ -37,6 +38,7 @@ _COLOURS = {
 _FRAME = _COLOURS["least-error"]  # of details, where no rule is drawn
 _GREY = "0.45"  # of curves: legible on white and on black
 _WIDTH, _NARROWEST, _WIDEST = 10.2, 1.7, 3.4  # inches: of a figure of images, and of one image in it
+_SEEN = 0.98  # share of a PSF's light that is within the picture at least
 _ACROSS = 5  # PSFs of a field that are shown along each axis
 _MARKERS = {
     "evidence": "s",
@@ -103,8 +105,8 @@ def l_curve(selection: Selection, ax: Axes | None = None) -> Axes:
         return _on_curve(whole if lam < selection.lams[0] or lam > selection.lams[-1] else selection, lam)
 
     for rule, lam in selection.choices.items():
-        style = {"color": _COLOURS[rule], "marker": _MARKERS[rule], "ls": "none", "ms": 7, "mec": paper, "zorder": 3}
-        ax.plot(*point(lam), label=f"{rule}: {lam:.2g}", **style)  # type: ignore[arg-type]
+        style = {"color": _COLOURS[rule], "marker": _MARKERS[rule], "ls": "none", "ms": 7, "mec": paper, "mew": 0.5}
+        ax.plot(*point(lam), label=f"{rule}: {lam:.2g}", zorder=3, **style)  # type: ignore[arg-type]
     ring = {"ls": "none", "marker": "o", "ms": 14, "mfc": "none", "mec": ink, "mew": 1.3, "zorder": 4}
     ax.plot(*point(selection.lam), label=f"used: {selection.lam:.2g}", **ring)  # type: ignore[arg-type]
     marked = np.log10([selection.lam, *selection.choices.values()])
@@ -117,6 +119,7 @@ def l_curve(selection: Selection, ax: Axes | None = None) -> Axes:
     ax.set_xlabel(r"residual norm  $\|h * f - g\|$  (units of the image)")
     ax.set_ylabel(r"seminorm  $\langle f, P f\rangle^{1/2}$")
     ax.legend(title=r"$\lambda$ by", frameon=False, fontsize=8, title_fontsize=8)
+    ax.margins(0.08)  # room for the labels of the curve's ends
     _grid(ax)
     return ax
 
@@ -151,7 +154,8 @@ def selection_curves(selection: Selection, fig: Figure | None = None) -> Figure:
     for ax, rule in zip(axes, rules, strict=True):
         _panel(ax, selection, rule)
     axes[-1].set_xscale("log")
-    axes[-1].tick_params(axis="x", which="minor", labelsize=6)
+    axes[-1].xaxis.set_minor_locator(LogLocator(subs=(2, 5)))
+    axes[-1].tick_params(axis="x", which="minor", labelsize=7)
     axes[-1].set_xlabel(r"$\lambda$")
     return fig
 
@@ -235,9 +239,10 @@ def show_psf(psf: npt.ArrayLike | PSFGrid, fig: Figure | None = None) -> Figure:
     Returns
     -------
     Figure
-        On the left the PSF over pixels from its centre; on the right its transfer function over cycles per pixel, in
-        dB down to -60. Of a volume two sections through the centre, and those of the transfer function. Of a PSFGrid
-        the PSFs at up to 5 x 5 positions between its outermost ones, side by side on one scale.
+        On the left the PSF over pixels from its centre, without far wings that hold 2 % of the light; on the right its
+        transfer function over cycles per pixel, in dB down to -60. Of a volume two sections through the centre, and
+        those of the transfer function. Of a PSFGrid the PSFs at up to 5 x 5 positions between its outermost ones, side
+        by side on one scale, whose colours go by the square root so that wide PSFs show.
 
     Raises
     ------
@@ -256,7 +261,7 @@ def show_psf(psf: npt.ArrayLike | PSFGrid, fig: Figure | None = None) -> Figure:
     fig = fig or plt.figure(figsize=(7.2, 4.7 * len(sections)), layout="constrained")
     axes = fig.subplots(len(sections), 2, squeeze=False)
     for (left, right), (section, summed, vertical) in zip(axes, sections, strict=True):
-        _show_section(left, section, vertical, float(h.max()))
+        _show_section(left, section, vertical, float(h.max()), "pixel" if h.ndim == 2 else "voxel")
         shown = right.imshow(
             _decibels(summed), cmap="magma", vmin=-60, vmax=0, extent=(-0.5, 0.5, 0.5, -0.5), interpolation="nearest"
         )
@@ -391,20 +396,26 @@ def _detail(inset: Sequence[int] | None, arrays: Mapping[str, Array]) -> tuple[i
     return row, column, height, width
 
 
-def _show_section(ax: Axes, h: Array, vertical: str, brightest: float) -> None:
+def _show_section(ax: Axes, h: Array, vertical: str, brightest: float, unit: str) -> None:
     """A PSF, or a section through one, in a square around its centre."""
     (top, bottom), (west, east) = ((-(s // 2) - 0.5, s - s // 2 - 0.5) for s in h.shape)
     style = {"cmap": "viridis", "vmin": min(0.0, float(h.min())), "vmax": brightest, "interpolation": "nearest"}
     shown: Any = ax.imshow(h, extent=(west, east, bottom, top), **style)  # type: ignore[arg-type]
     ax.set_facecolor(shown.cmap(shown.norm(0.0)))  # beyond its array a PSF is zero
-    reach = max(h.shape) // 2 + 0.5
+    reach = _reach(h) + 0.5
     ax.set(title="PSF", xlabel="columns from the centre (pixels)", ylabel=f"{vertical} from the centre (pixels)")
     ax.set(xlim=(-reach, reach), ylim=(reach, -reach))
     for axis in (ax.xaxis, ax.yaxis):
         axis.set_major_locator(MaxNLocator(7, integer=True))
-    label = "share of the light per pixel" if vertical == "rows" else "share of the light per voxel"
-    bar = ax.figure.colorbar(shown, ax=ax, location="bottom", label=label, shrink=0.9)
+    bar = ax.figure.colorbar(shown, ax=ax, location="bottom", label=f"share of the light per {unit}", shrink=0.9)
     bar.locator = MaxNLocator(5)
+
+
+def _reach(h: Array) -> int:
+    """Pixels on either side of the centre in which nearly all of the light lies: wings would make the rest a dot."""
+    away = np.max([np.abs(at - s // 2) for at, s in zip(np.indices(h.shape), h.shape, strict=True)], axis=0)
+    within = np.cumsum(np.bincount(away.ravel(), np.abs(h).ravel()))
+    return min(int(np.searchsorted(within, _SEEN * within[-1])) + 1, max(h.shape) // 2)
 
 
 def _show_field(grid: PSFGrid, fig: Figure | None) -> Figure:
@@ -420,7 +431,8 @@ def _show_field(grid: PSFGrid, fig: Figure | None) -> Figure:
     size = (max(2.4, scale * field.shape[1]) + 0.9, max(1.2, scale * field.shape[0]) + 1.4)
     fig = fig or plt.figure(figsize=size, layout="constrained")
     ax = fig.subplots()
-    shown = ax.imshow(field, cmap="viridis", vmin=min(0.0, float(field.min())), interpolation="nearest")
+    norm = PowerNorm(0.5, vmin=0, vmax=float(field.max()))  # a sharp PSF would leave the wide ones dark
+    shown = ax.imshow(field, cmap="viridis", norm=norm, interpolation="nearest")
     for k in range(1, max(len(rows), len(columns))):
         for draw, pitch, count in ((ax.axhline, high, len(rows)), (ax.axvline, wide, len(columns))):
             if k < count:
