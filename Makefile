@@ -32,7 +32,7 @@ bench: $(READY)  ## every benchmark, one table (BENCH_ARGS="--photographs DIR" i
 	$(PY) benchmarks/every.py $(BENCH_ARGS)
 
 clean:  ## remove caches, built files, demo-output/ and benchmark-output/
-	rm -rf build dist demo-output benchmark-output *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf build dist demo-output examples/demo-output benchmark-output *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name .venv -prune -o -type d -name __pycache__ -prune -exec rm -rf {} +
 
 distclean: clean  ## remove .venv as well

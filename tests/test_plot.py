@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 
 import matplotlib as mpl
@@ -129,6 +130,69 @@ def test_compare_takes_colours_and_sequences() -> None:
     assert fig.axes[0].images[0].get_array().shape == (512, 512, 3)
 
 
+def test_compare_shows_volumes_by_two_sections_in_true_proportions() -> None:
+    volume = np.random.default_rng(0).random((9, 20, 30))
+    fig = plot.compare({"blurred": 0.5 * volume, "restored": volume}, spacing=(0.3, 0.1, 0.1))
+    plane, across = fig.axes[1], fig.axes[3]
+    low, high = np.percentile(volume, (0.1, 99.9))
+    for ax, section in ((plane, volume[4]), (across, volume[:, 10])):
+        shown = np.asarray(ax.images[0].get_array())
+        assert shown == pytest.approx(np.clip((section - low) / (high - low), 0, 1))
+    assert plane.get_aspect() == pytest.approx(1)
+    assert across.get_aspect() == pytest.approx(3)
+
+
+@pytest.mark.parametrize("count", [1, 3, 6, 8])
+def test_compare_stays_as_wide_as_a_page(count: int) -> None:
+    """Titles of one line do not meet, and panels keep a legible size."""
+    fig = plot.compare({f"restored, {30 + k} dB": np.eye(64) + k for k in range(count)})
+    fig.draw_without_rendering()
+    assert fig.get_figwidth() <= max(10.2, 1.7 * count) + 1e-9
+    boxes = [ax.title.get_window_extent() for ax in fig.axes[:count]]
+    assert all(a.x1 < b.x0 for a, b in itertools.pairwise(boxes))
+
+
+@pytest.mark.parametrize("draw", [plot.l_curve, plot.selection_curves])
+def test_curves_are_legible_on_dark_backgrounds(selection: Selection, draw) -> None:
+    """Whatever the style's background, no line or text has its colour."""
+    for style, paper in (("default", 1.0), ("dark_background", 0.0)):
+        with plt.style.context(style):
+            drawn = draw(selection)
+            axes = drawn.axes if hasattr(drawn, "axes") and isinstance(drawn.axes, list) else [drawn]
+            for ax in axes:
+                assert mpl.colors.to_rgb(ax.get_facecolor()) == (paper,) * 3
+                for artist in (*ax.lines, *ax.texts, ax.xaxis.label, ax.title):
+                    assert abs(np.mean(mpl.colors.to_rgb(artist.get_color())) - paper) > 0.15
+
+
+def test_a_volume_is_shown_by_sections_of_it_and_of_its_transfer_function() -> None:
+    h = psf.gaussian((2.0, 1.0, 1.5), size=(15, 9, 11))
+    fig = plot.show_psf(h)
+    top, right, bottom, across = fig.axes[:4]
+    np.testing.assert_allclose(top.images[0].get_array(), h[7])
+    np.testing.assert_allclose(bottom.images[0].get_array(), h[:, 4])
+    assert top.images[0].get_clim() == bottom.images[0].get_clim()
+    assert [ax.get_ylabel().split()[0] for ax in (top, right, bottom, across)] == ["rows", "rows", "planes", "planes"]
+    shown = np.asarray(across.images[0].get_array())  # of a Gaussian: -20 log10(e) 2 pi^2 sigma^2 f^2
+    f = (np.arange(shown.shape[0]) - shown.shape[0] // 2) / shown.shape[0]
+    near = np.abs(f) < 0.15
+    along_planes = shown[near, shown.shape[1] // 2]
+    assert along_planes == pytest.approx(-20 * np.log10(np.e) * 2 * np.pi**2 * 4 * f[near] ** 2, abs=0.5)
+
+
+def test_a_field_of_psfs_shows_each_where_it_holds() -> None:
+    parts = [psf.motion(9, 90), psf.motion(9, 0)]
+    fig = plot.show_psf(psf.PSFGrid(parts, [(40, 10), (40, 90)]))
+    field = np.asarray(fig.axes[0].images[0].get_array())
+    tall, wide = (np.pad(h, [((11 - s) // 2,) * 2 for s in h.shape]) for h in parts)
+    assert field.shape == (11, 22)
+    np.testing.assert_allclose(field[:, :11], tall, atol=1e-12)
+    np.testing.assert_allclose(field[:, 11:], wide, atol=1e-12)
+    assert [t.get_text() for t in fig.axes[0].get_xticklabels()] == ["10", "90"]
+    many = psf.rotation(3.0, shape=(120, 160))
+    assert len(plot.show_psf(many).axes[0].get_xticklabels()) == 5
+
+
 @pytest.mark.parametrize("size", [(1, 7), (5, 2)])
 def test_psf_lies_about_its_centre_in_a_square(size: tuple[int, int]) -> None:
     ax = plot.show_psf(np.full(size, 1 / np.prod(size))).axes[0]
@@ -138,6 +202,15 @@ def test_psf_lies_about_its_centre_in_a_square(size: tuple[int, int]) -> None:
     assert (west, east) == (-(columns // 2) - 0.5, columns - columns // 2 - 0.5)
     assert ax.get_xlim() == ax.get_ylim()[::-1]
     assert ax.images[0].get_clim()[0] == 0
+
+
+def test_far_wings_do_not_make_a_psf_a_dot() -> None:
+    h = psf.moffat(3.0, size=101)
+    ax = plot.show_psf(h).axes[0]
+    reach = int(ax.get_xlim()[1])
+    assert 5 < reach < 30
+    assert h[50 - reach : 51 + reach, 50 - reach : 51 + reach].sum() > 0.98 * h.sum()
+    assert plot.show_psf(psf.motion(31)).axes[0].get_xlim() == (-15.5, 15.5)
 
 
 @pytest.mark.parametrize("size", [(9, 13), (8, 12), (6, 301)])
@@ -170,12 +243,21 @@ def test_an_oblique_motion_leans_as_on_screen() -> None:
         (lambda: plot.l_curve(None), TypeError, "selection must be a Selection, not NoneType"),
         (lambda: plot.selection_curves(None), TypeError, "lam='auto' to have one"),
         (lambda: plot.compare({}), ValueError, "images is empty"),
-        (lambda: plot.compare({"stack": np.zeros((4, 5, 6))}), ValueError, r"stack has shape \(4, 5, 6\)"),
+        (lambda: plot.compare({"stack": np.zeros((4, 5, 4))}), ValueError, r"stack has shape \(4, 5, 4\).*one plane"),
+        (
+            lambda: plot.compare([np.zeros((4, 5, 6)), np.eye(9)]),
+            ValueError,
+            "image 2 has shape .* must be of one shape",
+        ),
+        (lambda: plot.compare([np.zeros((4, 5, 6)), np.zeros((4, 5, 7))]), ValueError, "volumes must be of one shape"),
+        (lambda: plot.compare([np.zeros((4, 5, 6))], inset=(0, 0, 2, 2)), ValueError, "inset is for images"),
+        (lambda: plot.compare([np.eye(9)], spacing=(1, 2, 3)), ValueError, "spacing must be 2 positive numbers"),
         (lambda: plot.compare([np.eye(9)], inset=(1, 2, 3)), ValueError, "inset must be"),
         (lambda: plot.compare([np.eye(9)], inset=(-1, 0, 3, 3)), ValueError, "does not lie within image 1"),
         (lambda: plot.compare([np.eye(9)], inset=(0, 7, 3, 3)), ValueError, "which has 9 rows and 9 columns"),
         (lambda: plot.compare([np.eye(5), np.eye(9)], inset=(3, 3, 5, 5)), ValueError, "within image 1"),
-        (lambda: plot.show_psf(np.ones((3, 3, 3))), ValueError, "psf must have 2 axes"),
+        (lambda: plot.show_psf(np.ones(3)), ValueError, "psf must have 2 or 3 axes"),
+        (lambda: plot.show_psf(psf.PSFGrid([np.ones((1, 1, 1))], [(0, 0, 0)])), ValueError, "psf varies along 3 axes"),
         (lambda: plot.show_psf(np.array([[1.0, -1.0]])), ValueError, "psf sums to zero"),
     ],
 )
