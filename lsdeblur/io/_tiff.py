@@ -1,0 +1,160 @@
+"""TIFF by tifffile: pages as stacks, tiles, BigTIFF, OME and ImageJ."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from lsdeblur.errors import MissingDependencyError
+from lsdeblur.io._picture import Picture, Unreadable, check_expansion, oriented, white_of, with_alpha
+
+__all__ = ["read", "write"]
+
+Array = npt.NDArray[Any]
+
+_ORIENTATION, _ICC = 274, 34675  # tags
+_ALPHA = {1: "assocalpha", 2: "unassalpha"}
+_REFUSED = {
+    3: "has a palette: its values are numbers of colours, not light; convert it to RGB",
+    5: "is CMYK, made for printing: convert it to RGB by its colour profile",
+    32803: "is the raw mosaic of a sensor: develop it to RGB first",
+}
+
+
+def read(path: Path, page: int | str | None, channel_axis: int | None) -> Picture:
+    """All pages of a TIFF file as one array, or one of them; most files know where their channels are."""
+    import tifffile
+
+    with tifffile.TiffFile(path) as file:
+        source = _chosen(path, file, page)
+        first = source.keyframe
+        _check(path, source, first)
+        try:
+            array = np.asarray(source.asarray())
+        except ValueError as error:
+            if "imagecodecs" in str(error):
+                raise MissingDependencyError(
+                    f"{str(path)!r} is compressed by {first.compression.name}, which needs imagecodecs; install it: "
+                    "pip install imagecodecs"
+                ) from error
+            raise
+        axes = source.axes
+        metadata = _metadata(first, whole=page is None)
+        extra = [int(value) for value in first.extrasamples]
+        upright = int(first.tags.valueof(_ORIENTATION, default=1))
+    array, axes, channel_axis = _arranged(path, array, axes, channel_axis)
+    alpha = None
+    if axes.endswith("S") and extra and extra[-1] in _ALPHA:
+        if array.ndim == 3:
+            alpha = np.ascontiguousarray(oriented(array[..., -1], upright))
+        metadata["alpha"] = _ALPHA[extra[-1]]
+        array = array[..., :-1]
+    if axes.endswith("S") and array.shape[-1] == 1:
+        array, axes, channel_axis = array[..., 0], axes[:-1], None
+    if axes.startswith("YX"):
+        array = oriented(array, upright)
+    return Picture(
+        np.ascontiguousarray(array), channel_axis, white_of(array.dtype), path, "tiff", axes, alpha, metadata
+    )
+
+
+def write(path: Path, image: Array, channel_axis: int | None, like: Picture | None) -> None:
+    """An uncompressed TIFF file with the resolution, the colour profile and the description of `like`."""
+    import tifffile
+
+    if image.dtype.kind == "b" or image.dtype.itemsize > 8:
+        raise ValueError(f"TIFF holds integers and floats of up to 64 bits, not {image.dtype}: convert it first")
+    metadata = {} if like is None else dict(like.metadata)
+    alpha = None if like is None else like.alpha
+    last = channel_axis is not None and channel_axis % image.ndim == image.ndim - 1
+    array = with_alpha(image, channel_axis, alpha) if alpha is not None else image
+    options: dict[str, Any] = {"photometric": "minisblack"}
+    samples = array.shape[-1] if last or array is not image else 1
+    if samples > 1:
+        options["photometric"] = "rgb" if samples in (3, 4) else "minisblack"
+        options["planarconfig"] = "contig"
+    elif metadata.get("inverted"):
+        options["photometric"] = "miniswhite"
+    if array is not image:
+        options["extrasamples"] = [metadata.get("alpha", "unassalpha")]
+    elif samples == 4:
+        options["extrasamples"] = ["unspecified"]
+    if "resolution" in metadata:
+        x, y, unit = metadata["resolution"]
+        options |= {"resolution": (x, y), "resolutionunit": {"inch": "inch", "cm": "centimeter"}.get(unit, "none")}
+    if "icc" in metadata:
+        options["iccprofile"] = metadata["icc"]
+    if "description" in metadata and like is not None and like.image.shape == image.shape:
+        options["description"] = metadata["description"].encode()
+    tifffile.imwrite(path, np.ascontiguousarray(array), metadata=None, **options)
+
+
+def _chosen(path: Path, file: Any, page: int | str | None) -> Any:
+    """The series of all pages, or one page."""
+    n = len(file.pages)
+    if page is None:
+        if len(file.series) != 1:
+            shapes = ", ".join(str(tuple(series.shape)) for series in file.series[:4])
+            raise Unreadable(
+                f"{str(path)!r} holds {len(file.series)} images of different shapes ({shapes}): choose one by page=, "
+                f"0 to {n - 1}"
+            )
+        return file.series[0]
+    if not str(page).isdecimal() or int(page) >= n:
+        raise Unreadable(f"page {page!r} is not there: {str(path)!r} has {n} pages, 0 to {n - 1}")
+    return file.pages[int(page)].aspage()
+
+
+def _check(path: Path, source: Any, first: Any) -> None:
+    """Refuse what is no light, and what cannot be there."""
+    photometric = int(first.photometric)
+    if photometric in _REFUSED:
+        raise Unreadable(f"{str(path)!r} {_REFUSED[photometric]}")
+    if np.max(first.bitspersample) == 1:
+        raise Unreadable(
+            f"{str(path)!r} has one bit a pixel: thresholding erased what a restoration needs; use the grey original"
+        )
+    stored = path.stat().st_size
+    announced = int(np.prod(source.shape, dtype=object)) * first.dtype.itemsize if first.dtype else 0
+    if first.compression == 1 and announced * np.max(first.bitspersample) > stored * 8 * first.dtype.itemsize:
+        raise Unreadable(
+            f"{str(path)!r} announces {announced:,} bytes of pixels, but the file has {stored:,}: it is cut short, or its "
+            "header is damaged; copy it again"
+        )
+    check_expansion(path, announced, stored)
+
+
+def _arranged(path: Path, array: Array, axes: str, channel_axis: int | None) -> tuple[Array, str, int | None]:
+    """Samples of pixels last; 2 or 3 other axes, and at most one of channels, which the caller may name if no one else."""
+    if channel_axis is not None and not {"S", "C"} & set(axes) and -len(axes) <= channel_axis < len(axes):
+        i = channel_axis % len(axes)
+        axes = axes[:i] + "C" + axes[i + 1 :]
+    if "S" in axes and "C" in axes or len([a for a in axes if a not in "SC"]) not in (2, 3):
+        raise Unreadable(
+            f"{str(path)!r} has axes {axes} of sizes {array.shape}, and 2 or 3 beside one of channels can be restored: "
+            "choose a page by page=, or save its parts one by one"
+        )
+    if "S" in axes:
+        array = np.moveaxis(array, axes.index("S"), -1)
+        axes = axes.replace("S", "") + "S"
+        return array, axes, -1
+    return array, axes, axes.index("C") if "C" in axes else None
+
+
+def _metadata(first: Any, whole: bool) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    if "XResolution" in first.tags and "YResolution" in first.tags:
+        x, y = (num / den if den else 0.0 for num, den in (first.tags[f"{a}Resolution"].value for a in "XY"))
+        unit = int(first.tags.valueof("ResolutionUnit", default=2))
+        if x > 0 and y > 0 and (x, y, unit) != (1, 1, 1):  # what stands for nothing known
+            found["resolution"] = (x, y, {2: "inch", 3: "cm"}.get(unit, "none"))
+    if icc := first.tags.valueof(_ICC):
+        found["icc"] = bytes(icc)
+    if whole and (text := first.description):
+        found["description"] = text
+    if int(first.photometric) == 0:
+        found["inverted"] = True
+    return found
