@@ -29,7 +29,6 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -119,8 +118,8 @@ def read(path: str | os.PathLike[str], *, page: int | str | None = None, channel
         raise
     except Exception as error:  # what decoders raise on damaged files is of every type
         raise ValueError(
-            f"{str(path)!r} cannot be read as {kind.upper()}: {error or type(error).__name__}. It is damaged, cut short "
-            "or of another format: copy or export it again"
+            f"{str(path)!r} cannot be read as {kind.upper()}: {error or type(error).__name__}. It is damaged, cut "
+            "short or of another format: copy or export it again"
         ) from error
     if not picture.image.size:
         raise ValueError(f"{str(path)!r} holds no pixels: its shape is {picture.image.shape}")

@@ -84,7 +84,7 @@ def write_npz(path: Path, image: Array, channel_axis: int | None, like: Picture 
     """A compressed archive of one array, of the name it had, or "image"."""
     name = "image" if like is None else like.metadata.get("name", "image")
     with path.open("wb") as file:
-        np.savez_compressed(file, **{name: image})
+        np.savez_compressed(file, **{name: image})  # type: ignore[arg-type]
 
 
 def write_zarr(path: Path, image: Array, channel_axis: int | None, like: Picture | None) -> None:

@@ -20,9 +20,9 @@ _SLOPE = 12.92
 def linear(image: npt.ArrayLike, white: float = 1.0) -> npt.NDArray[Any]:
     """Light from gamma-encoded values, by the sRGB curve.
 
-    With ``v = image / white``, light is ``white * v / 12.92`` in the darkest twenty-fifth of the range and ``white *
-    ((v + 0.055) / 1.055)^2.4`` above it. A blur adds up light, so that the model ``h * f + n`` holds for light and not for
-    the values that a camera or an editor wrote; the difference shows as dark and bright rims beside highlights.
+    With ``v = image / white``, light is ``white * v / 12.92`` in the darkest twenty-fifth of the range, and ``white *
+    ((v + 0.055) / 1.055)^2.4`` above it. A blur adds up light, so that the model ``h * f + n`` holds for light and not
+    for the values that a camera or an editor wrote; the difference shows as rims beside highlights.
 
     Parameters
     ----------

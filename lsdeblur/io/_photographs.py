@@ -36,15 +36,17 @@ def read(path: Path, page: int | str | None, channel_axis: int | None) -> Pictur
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # twice that size is refused
             with Image.open(path, formats=("PNG", "JPEG")) as picture:
                 if picture.mode not in _CHANNELS:
-                    reason = _REFUSED.get(picture.mode, f"is of Pillow's mode {picture.mode}: convert it to grey or RGB")
+                    reason = _REFUSED.get(
+                        picture.mode, f"is of Pillow's mode {picture.mode}: convert it to grey or RGB"
+                    )
                     raise Unreadable(f"{str(path)!r} {reason}")
                 picture.load()  # raises for a file that is cut short
                 array = _sixteen_bits(path) if _is_deep(path) else np.asarray(picture)
                 exif, info = picture.getexif(), dict(picture.info)
     except Image.DecompressionBombError as error:
         raise Unreadable(
-            f"{str(path)!r} announces more pixels than Pillow takes ({error}): if it is meant to be so large, convert it "
-            "to TIFF, or raise PIL.Image.MAX_IMAGE_PIXELS"
+            f"{str(path)!r} announces more pixels than Pillow takes ({error}): if it is meant to be so large, "
+            "convert it to TIFF, or raise PIL.Image.MAX_IMAGE_PIXELS"
         ) from error
     array = oriented(array, exif.get(_ORIENTATION, 1))
     if _ORIENTATION in exif:
@@ -67,10 +69,13 @@ def write(path: Path, image: Array, channel_axis: int | None, like: Picture | No
     import cv2
 
     if image.dtype not in (np.uint8, np.uint16):
-        raise ValueError(f"PNG holds integers of 8 or 16 bits, not {image.dtype}: write .tif or .npy, or round to uint16")
+        raise ValueError(
+            f"PNG holds integers of 8 or 16 bits, not {image.dtype}: write .tif or .npy, or round to uint16"
+        )
     if image.ndim != 2 + (channel_axis is not None):
         raise ValueError(
-            f"PNG holds one image (rows, columns), with channel_axis= one of colours, not shape {image.shape}: write .tif"
+            f"PNG holds one image (rows, columns), with channel_axis= one of colours, not shape {image.shape}: "
+            "write .tif"
         )
     array = with_alpha(image, channel_axis, None if like is None else like.alpha)
     if array.ndim == 3 and array.shape[2] == 1:

@@ -121,18 +121,18 @@ def _check(path: Path, source: Any, first: Any) -> None:
     announced = int(np.prod(source.shape, dtype=object)) * first.dtype.itemsize if first.dtype else 0
     if first.compression == 1 and announced * np.max(first.bitspersample) > stored * 8 * first.dtype.itemsize:
         raise Unreadable(
-            f"{str(path)!r} announces {announced:,} bytes of pixels, but the file has {stored:,}: it is cut short, or its "
-            "header is damaged; copy it again"
+            f"{str(path)!r} announces {announced:,} bytes of pixels, but the file has {stored:,}: it is cut short, or "
+            "its header is damaged; copy it again"
         )
     check_expansion(path, announced, stored)
 
 
 def _arranged(path: Path, array: Array, axes: str, channel_axis: int | None) -> tuple[Array, str, int | None]:
-    """Samples of pixels last; 2 or 3 other axes, and at most one of channels, which the caller may name if no one else."""
+    """Samples of pixels last; 2 or 3 other axes and at most one of channels, which the caller may name."""
     if channel_axis is not None and not {"S", "C"} & set(axes) and -len(axes) <= channel_axis < len(axes):
         i = channel_axis % len(axes)
         axes = axes[:i] + "C" + axes[i + 1 :]
-    if "S" in axes and "C" in axes or len([a for a in axes if a not in "SC"]) not in (2, 3):
+    if {"S", "C"} <= set(axes) or len([a for a in axes if a not in "SC"]) not in (2, 3):
         raise Unreadable(
             f"{str(path)!r} has axes {axes} of sizes {array.shape}, and 2 or 3 beside one of channels can be restored: "
             "choose a page by page=, or save its parts one by one"
