@@ -67,9 +67,11 @@ def psf_from(spec: str) -> Callable[[Sequence[int]], Any]:
     positional, named = _call(spec, rest)
     signature = inspect.signature(generator)
     try:
+        if unknown := [repr(name) for name in named if name not in signature.parameters]:
+            raise TypeError(f"there is no argument {', '.join(unknown)}")
         signature.bind(*positional, **({"shape": ()} if kind == "rotation" else {}), **named)
     except TypeError as error:
-        valid = ", ".join(str(p).replace(": Size", "").split(":")[0] for p in signature.parameters.values())
+        valid = ", ".join(signature.parameters)
         raise click.BadParameter(f"{spec!r}: {error}; {kind} takes {valid}", param_hint="--psf") from None
     if kind == "rotation":
         return lambda shape: generator(*positional, **{"shape": tuple(shape), **named})

@@ -117,7 +117,7 @@ def _numbers(h: Any) -> dict[str, Any]:
         "size": " x ".join(map(str, h.shape)),
         "sum": float(h.sum()),
         "largest": float(h.max()),
-        "centroid": [round(float(c), 4) for c in centroid],
+        "centroid": [round(float(c), 4) + 0.0 for c in centroid],
         "widths": [round(float(np.sqrt(max(v, 0))), 4) for v in variances[::-1]],
     }
     if h.ndim == 2:

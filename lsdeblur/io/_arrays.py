@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -57,7 +58,8 @@ def read_fits(path: Path, page: int | str | None, channel_axis: int | None) -> P
     fits = _fits()
     if path.stat().st_size == 0:
         raise ValueError("it is empty")
-    with fits.open(path, memmap=False) as hdus:
+    with warnings.catch_warnings(), path.open("rb") as file, fits.open(file, memmap=False) as hdus:
+        warnings.filterwarnings("error", message="File may have been truncated")
         announced = sum(int(hdu.size) for hdu in hdus)
         check_expansion(path, announced, path.stat().st_size)
         if page is None:
@@ -66,9 +68,14 @@ def read_fits(path: Path, page: int | str | None, channel_axis: int | None) -> P
                 raise Unreadable(f"{str(path)!r} holds no image: none of its {len(hdus)} HDUs has two axes")
             hdu = images[0]
         else:
-            hdu = hdus[int(page) if str(page).isdecimal() else page]
-            if not hdu.is_image:
-                raise Unreadable(f"HDU {page!r} of {str(path)!r} is a table, not an image: choose another by page=")
+            key = int(page) if str(page).isdecimal() else page
+            if key not in hdus and not (isinstance(key, int) and key < len(hdus)):
+                raise Unreadable(
+                    f"page {page!r} is not there: {str(path)!r} has HDUs {', '.join(h.name for h in hdus)}"
+                )
+            hdu = hdus[key]
+            if not hdu.is_image or hdu.data is None:
+                raise Unreadable(f"HDU {page!r} of {str(path)!r} holds no image: choose another by page=")
         array = np.array(hdu.data)  # scaled; its header no longer says that it was
         header = hdu.header.copy()
     return _picture(path, array.astype(array.dtype.newbyteorder("=")), channel_axis, "fits", header=header)
