@@ -414,7 +414,7 @@ def test_headers_that_claim_too_much(tmp_path: Path) -> None:
     at = content.index(b"PK\x01\x02")  # the archive's own list of its contents
     content[at + 24 : at + 28] = struct.pack("<I", 2**31)
     (tmp_path / "a.npz").write_bytes(content)
-    with pytest.raises(ValueError, match="announces 2.15 GB of pixels"):
+    with pytest.raises(ValueError, match=r"announces 2.15 GB of pixels"):
         io.read(tmp_path / "a.npz")
 
 
@@ -437,7 +437,7 @@ def test_damaged_files(tmp_path: Path, name: str, damage: str) -> None:
 def test_an_archive_is_no_array(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", pixels((9, 7), "u1"))
     (tmp_path / "a.npz").rename(tmp_path / "a.npy")
-    with pytest.raises(ValueError, match="archive of arrays: give it the suffix .npz"):
+    with pytest.raises(ValueError, match=r"archive of arrays: give it the suffix .npz"):
         io.read(tmp_path / "a.npy")
 
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import click
 
-import lsdeblur
-from lsdeblur import io, metrics
+from lsdeblur import blind, io, metrics
 from lsdeblur._methods import METHODS
+from lsdeblur._restore import restore
 from lsdeblur.cli import arguments
 from lsdeblur.cli.console import print_json, print_table, told
 
@@ -36,7 +36,7 @@ def lcurve(
     """Print the lambda that every rule chooses, and draw the L-curve."""
     picture, h = _read(image, spec, page, channel_axis)
     with told(image.name):
-        result = lsdeblur.restore(picture.image[...], h, channel_axis=picture.channel_axis, boundary=boundary)
+        result = restore(picture.image[...], h, channel_axis=picture.channel_axis, boundary=boundary)
     assert result.selection is not None  # "auto" always chooses
     if output is not None:
         from lsdeblur import plot
@@ -67,7 +67,7 @@ def diagnose(images: tuple[str, ...], page: str | None, channel_axis: int | None
         try:
             picture = io.read(path, page=page, channel_axis=channel_axis)
             with told(path.name):
-                found = lsdeblur.diagnose(picture.image[...], channel_axis=picture.channel_axis)
+                found = blind.diagnose(picture.image[...], channel_axis=picture.channel_axis)
             record |= {"kind": found.kind, "recoverable": found.recoverable, "snr_db": found.snr_db}
             record |= {"message": found.message, "numbers": dict(found.numbers)}
         except (ValueError, TypeError, OSError, ImportError) as error:
@@ -110,9 +110,7 @@ def compare(
         method, options = arguments.asked_method(name, h is None, {})
         start = time.perf_counter()
         with told(name):
-            result = lsdeblur.restore(
-                picture.image[...], h, method=method, channel_axis=picture.channel_axis, **options
-            )
+            result = restore(picture.image[...], h, method=method, channel_axis=picture.channel_axis, **options)
         seconds = time.perf_counter() - start
         record = {"method": name, "seconds": seconds, "lam": result.lam, "noise_std": result.noise_std}
         records.append(_scores(record, result.image, sharp, picture))

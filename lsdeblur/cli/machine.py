@@ -11,10 +11,11 @@ from typing import Any
 import click
 import numpy as np
 
-import lsdeblur
 from lsdeblur import _fft, psf, simulate
 from lsdeblur._methods import named
+from lsdeblur._restore import plan, restore
 from lsdeblur._validate import resolve_workers
+from lsdeblur._version import __version__
 from lsdeblur.cli import arguments
 from lsdeblur.cli.console import print_json, print_table
 from lsdeblur.errors import MissingDependencyError
@@ -70,7 +71,7 @@ def bench(sizes: tuple[int, ...], rounds: int, workers: int | None, as_json: boo
 def info(as_json: bool) -> None:
     """Print versions, FFT backends, threads and the optional parts that are installed."""
     record: dict[str, Any] = {
-        "lsdeblur": lsdeblur.__version__,
+        "lsdeblur": __version__,
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
         "threads": resolve_workers(None),
@@ -115,14 +116,14 @@ def _tasks(size: int, workers: int | None) -> dict[str, Callable[[], Any]]:
     blur = psf.motion(15, 30).astype(np.float32)
     g = simulate.add_noise(simulate.blur(scene, blur, boundary="periodic"), noise_std=0.01 * float(scene.std()), rng=0)
     g = g.astype(np.float32)
-    fixed = lsdeblur.plan(blur, g.shape, lam=1e-2, boundary="periodic", dtype=g.dtype, workers=workers)
+    fixed = plan(blur, g.shape, lam=1e-2, boundary="periodic", dtype=g.dtype, workers=workers)
 
     def transforms() -> Any:
         return _fft.irfftn(_fft.rfftn(g, 2, workers), g.shape, workers)
 
     def by(backend: str) -> Callable[[], Any]:
         def run() -> Any:
-            with lsdeblur.fft_backend(backend):
+            with _fft.fft_backend(backend):
                 return transforms()
 
         return run
@@ -131,15 +132,15 @@ def _tasks(size: int, workers: int | None) -> dict[str, Callable[[], Any]]:
         "two FFTs": transforms,
         **{f"two FFTs by {name}": by(name) for name in _BACKENDS if _has_backend(name)},
         "plan, periodic, lambda given": lambda: fixed(g),
-        "periodic, automatic": lambda: lsdeblur.restore(g, blur, boundary="periodic", workers=workers),
-        "free, lambda given": lambda: lsdeblur.restore(g, blur, lam=1e-2, workers=workers),
-        "free, automatic (the default)": lambda: lsdeblur.restore(g, blur, workers=workers),
+        "periodic, automatic": lambda: restore(g, blur, boundary="periodic", workers=workers),
+        "free, lambda given": lambda: restore(g, blur, lam=1e-2, workers=workers),
+        "free, automatic (the default)": lambda: restore(g, blur, workers=workers),
     }
 
 
 def _has_backend(name: str) -> bool:
     try:
-        with lsdeblur.fft_backend(name):
+        with _fft.fft_backend(name):
             return True
     except MissingDependencyError:
         return False

@@ -12,8 +12,7 @@ from typing import Any
 import click
 import numpy as np
 
-import lsdeblur
-from lsdeblur import io
+from lsdeblur import _restore, io
 from lsdeblur._methods import METHODS, named
 from lsdeblur._results import Restoration
 from lsdeblur.boundary import BOUNDARIES
@@ -264,13 +263,13 @@ def _restored(
         image = io.linear(image[...], picture.white)
     call = {"method": settings.method, "workers": settings.workers, "callback": callback, **settings.options}
     if not stacked:
-        return [lsdeblur.restore(image, h, channel_axis=axis, mask=mask, **call)]
+        return [_restore.restore(image, h, channel_axis=axis, mask=mask, **call)]
     first = _plane_axis(picture)
     planes = np.moveaxis(np.asarray(image[...]), first, 0)
     masks = [None] * len(planes) if mask is None else mask if mask.ndim == 3 else [mask] * len(planes)
     if axis is not None:
         axis = axis % image.ndim - (axis % image.ndim > first)
-    return [lsdeblur.restore(a, h, channel_axis=axis, mask=m, **call) for a, m in zip(planes, masks, strict=True)]
+    return [_restore.restore(a, h, channel_axis=axis, mask=m, **call) for a, m in zip(planes, masks, strict=True)]
 
 
 def _plane_axis(picture: io.Picture) -> int:
