@@ -26,6 +26,7 @@
 `posterior`     the uncertainty of least squares, and samples of the scene
 `metrics`       PSNR, SSIM, NMSE, ISNR
 `video`         films, frame by frame
+`io`            images in files: PNG, TIFF, FITS and others, with what belongs to them
 `plot`          L-curves, comparisons, PSFs (loads matplotlib)
 ==============  =====================================================================
 """
@@ -57,6 +58,7 @@ _MODULES = (
     "filters",
     "frames",
     "free",
+    "io",
     "metrics",
     "noise",
     "plot",

@@ -38,6 +38,7 @@ GENERATORS = ("airy", "box", "delta", "disk", "gaussian", "kolmogorov", "moffat"
 
 _SPEC_HELP = "motion:length=15,angle=30, gaussian:sigma=2, disk:radius=4, ...; file:psf.tif; or blind."
 _OWN = {"image", "psf", "method", "channel_axis", "mask", "workers", "callback", "out", "options"}  # not by --option
+_OF_FILMS = {"neighbours", "codec"}  # of lsdeblur.video.restore_video
 
 psf_option = click.option("--psf", "spec", required=True, metavar="SPEC", help=f"The blur: {_SPEC_HELP}")
 page_option = click.option("--page", metavar="PAGE", help="Page of a TIFF, array of an NPZ, HDU of a FITS file.")
@@ -96,13 +97,16 @@ def values(pairs: Iterable[str]) -> dict[str, Any]:
     return found
 
 
-def asked_method(method: str, blind: bool, options: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+def asked_method(
+    method: str | None, blind: bool, options: Mapping[str, Any], *, films: bool = False
+) -> tuple[str, dict[str, Any]]:
     """The method's name, and options that it and `restore` have. Without a PSF, the method restores after "blind"."""
     options = dict(options)
     if blind and method not in BLIND:
-        options["then"] = method
+        options |= {} if method is None else {"then": method}
         method = "blind"
-    own = set(inspect.signature(restore).parameters) - _OWN
+    method = method or "tikhonov"
+    own = set(inspect.signature(restore).parameters) - _OWN | (_OF_FILMS if films else set())
     given = {key: value for key, value in options.items() if key not in own}
     try:
         check_options(resolve(method)[1], given, f"method {method!r}")

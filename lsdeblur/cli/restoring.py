@@ -66,7 +66,7 @@ class Settings:
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), help="File, or folder.  [default: NAME_restored beside]"
 )
-@click.option("--method", type=click.Choice(sorted(METHODS)), default="tikhonov", show_default=True)
+@click.option("--method", type=click.Choice(sorted(METHODS)), help="[default: tikhonov; wavelet after --psf blind]")
 @click.option("--lam", metavar="LAMBDA", help="Regularisation strength, or the rule that chooses it.  [default: auto]")
 @click.option("--boundary", type=click.Choice(sorted(BOUNDARIES)), default="free", show_default=True)
 @arguments.pairs_option
@@ -82,7 +82,7 @@ class Settings:
 @click.option("--dry-run", is_flag=True, help="Say what would be read and written, and do nothing.")
 @arguments.json_option
 def restore(
-    inputs: tuple[str, ...], spec: str, output: Path | None, method: str, lam: str | None, boundary: str,
+    inputs: tuple[str, ...], spec: str, output: Path | None, method: str | None, lam: str | None, boundary: str,
     pairs: tuple[str, ...], mask: Path | None, report: Path | None, archive: Path | None, dry_run: bool,
     as_json: bool, **rest: Any,
 ) -> None:  # fmt: skip
@@ -95,10 +95,11 @@ def restore(
     given = arguments.values(pairs) | ({} if lam is None else arguments.values([f"lam={lam}"]))
     with told("--psf"):
         psf = arguments.psf_from(spec)
-    name, options = arguments.asked_method(method, spec == "blind", given)
-    options["boundary"] = boundary
     jobs = _jobs(arguments.sources(inputs), output, report, archive)
-    if any(job.is_film for job in jobs):
+    films = any(job.is_film for job in jobs)
+    name, options = arguments.asked_method(method, spec == "blind", given, films=films)
+    options["boundary"] = boundary
+    if films:
         barred = {"mask": mask, "report": report, "save-result": archive, "page": rest["page"]}
         barred |= {"linear": rest["linear"] or None, "float": rest["as_float"] or None}
         _check_films(name, [f"--{key}" for key, value in barred.items() if value is not None])
