@@ -40,7 +40,7 @@ def blurred() -> Array:
     rng = np.random.default_rng(0)
     scene = np.full((90, 100), 60.0)
     for y, x, h, w in rng.integers(5, 80, (20, 4)):
-        scene[y : y + h, x : x + w] += rng.normal(scale=30)
+        scene[y : y + h, x : x + w] = rng.uniform(40, 200)
     noisy = simulate.add_noise(simulate.blur(scene, BLUR), noise_std=1.5, rng=0)
     return np.clip(np.rint(noisy), 0, 255).astype(np.uint8)
 
