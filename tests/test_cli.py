@@ -170,6 +170,8 @@ def test_colours_alpha_and_jpeg(folder: Path, blurred: Array) -> None:
     assert cv2.imwrite(str(folder / "c.jpg"), colours)
     assert cv2.imwrite(str(folder / "d.png"), np.dstack([colours, blurred]))
     assert run("restore", folder / "c.jpg", folder / "d.png", "--psf", SPEC).exit_code == OK
+    assert run("restore", folder / "c.jpg", "--psf", SPEC, "--float").exit_code == OK
+    assert io.read(folder / "c_restored.tif").image.dtype == np.float32
     picture = io.read(folder / "d_restored.png")
     np.testing.assert_array_equal(picture.alpha, blurred)
     expected = restore(colours[..., ::-1], BLUR, channel_axis=-1).image
@@ -329,6 +331,8 @@ def test_results_that_would_meet_in_one_file(folder: Path, blurred: Array) -> No
     io.write(folder / "more" / "a.png", blurred)
     result = run("restore", folder / "a.png", folder / "more" / "a.png", "--psf", SPEC, "-o", folder / "new")
     assert (result.exit_code, "2 results would be written to" in result.stderr) == (USAGE, True)
+    result = run("restore", folder / "a.png", "--psf", SPEC, "-o", folder / "a.jpg", "--dry-run")
+    assert (result.exit_code, "would be compressed with losses" in result.stderr) == (FAILED, True)
     (folder / "empty").mkdir()
     result = run("restore", folder / "empty", "--psf", SPEC)
     assert (result.exit_code, "holds no image that is not restored yet" in result.stderr) == (USAGE, True)

@@ -310,6 +310,12 @@ def test_integers_are_rounded_and_clipped_never_rescaled(tmp_path: Path) -> None
     np.testing.assert_array_equal(io.read(tmp_path / "c.tif").image, np.array([[-3.0, 0.4, 2.0**31, np.inf]], "f4"))
     io.write(tmp_path / "d.npy", np.array([[-1e12, 2.0**31 - 1]], "f8"), dtype="i4")
     np.testing.assert_array_equal(io.read(tmp_path / "d.npy").image, [[-(2**31), 2**31 - 1]])
+    io.write(tmp_path / "e.npy", np.array([[1e30, -1e30]]), dtype="i8")
+    assert io.read(tmp_path / "e.npy").image.tolist() == [[2**63 - 1024, -(2**63)]], "the greatest that float64 holds"
+    io.write(tmp_path / "f.npy", np.array([[0, 200]], "u1"), dtype="i2")
+    io.write(tmp_path / "g.npy", np.array([[-5, 70000]], "i4"), dtype="u2")
+    assert io.read(tmp_path / "f.npy").image.tolist() == [[0, 200]]
+    assert io.read(tmp_path / "g.npy").image.tolist() == [[0, 65535]]
     with pytest.raises(ValueError, match="NaN or infinite values, which uint8 cannot hold"):
         io.write(tmp_path / "e.png", [[np.nan]], dtype="u1")
     with pytest.raises(ValueError, match="complex128, to be stored as complex128: only real numbers"):
@@ -346,6 +352,15 @@ def interrupted(path: Path) -> None:
     with io.replacing(path, overwrite=True) as temporary:
         temporary.write_bytes(b"half")
         raise KeyboardInterrupt
+
+
+def test_a_decoder_that_gives_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import cv2
+
+    io.write(tmp_path / "a.png", pixels((9, 7), "u2"))
+    monkeypatch.setattr(cv2, "imdecode", lambda *_: None)
+    with pytest.raises(ValueError, match="cannot be read as PNG: OpenCV cannot decode its 16 bits"):
+        io.read(tmp_path / "a.png")
 
 
 def test_files_are_replaced_as_a_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -54,7 +54,7 @@ def told(name: str) -> Iterator[list[str]]:
         finally:
             for text in dict.fromkeys(str(w.message) for w in caught if issubclass(w.category, _SHOWN)):
                 texts.append(text)
-                click.echo(f"{name}: warning: {text}", err=True)
+                sys.stderr.write(f"{name}: warning: {text}\n")  # a progress bar makes way for it, as not for click.echo
 
 
 @contextmanager

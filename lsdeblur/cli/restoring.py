@@ -72,7 +72,7 @@ class Settings:
 @arguments.pairs_option
 @click.option("--linear", is_flag=True, help="Restore light: undo the sRGB curve before, and apply it again after.")
 @click.option("--mask", type=click.Path(exists=True, path_type=Path), help="Image, not black where pixels are unknown.")
-@click.option("--float", "as_float", is_flag=True, help="Write float32 instead of the type of the input.")
+@click.option("--float", "as_float", is_flag=True, help="Write float32, not the type of the input; a PNG becomes TIFF.")
 @arguments.page_option
 @arguments.channel_option
 @click.option("--report", type=click.Path(path_type=Path), help="HTML page of each restoration; a folder for several.")
@@ -95,7 +95,7 @@ def restore(
     given = arguments.values(pairs) | ({} if lam is None else arguments.values([f"lam={lam}"]))
     with told("--psf"):
         psf = arguments.psf_from(spec)
-    jobs = _jobs(arguments.sources(inputs), output, report, archive)
+    jobs = _jobs(arguments.sources(inputs), output, report, archive, rest["as_float"])
     films = any(job.is_film for job in jobs)
     name, options = arguments.asked_method(method, spec == "blind", given, films=films)
     options["boundary"] = boundary
@@ -126,13 +126,15 @@ def restore(
         click.get_current_context().exit(1)
 
 
-def _jobs(files: list[Path], output: Path | None, report: Path | None, archive: Path | None) -> list[Job]:
+def _jobs(
+    files: list[Path], output: Path | None, report: Path | None, archive: Path | None, as_float: bool
+) -> list[Job]:
     """What is written where; several results in one file make no sense."""
     several = len(files) > 1
     jobs = [
         Job(
             path,
-            _beside(path, output, several),
+            _beside(path, output, several, as_float),
             _target(path, report, ".html", several, "--report"),
             _target(path, archive, ".npz", several, "--save-result"),
         )
@@ -144,10 +146,13 @@ def _jobs(files: list[Path], output: Path | None, report: Path | None, archive: 
     return jobs
 
 
-def _beside(path: Path, output: Path | None, several: bool) -> Path:
-    """The file that an image is written to."""
+def _beside(path: Path, output: Path | None, several: bool, as_float: bool) -> Path:
+    """The file that an image is written to, in its own format if that can be written and hold the values."""
     stem, suffix = _parted(path)
-    suffix = ".avi" if suffix.lower() in io.FILMS else ".png" if suffix.lower() in (".jpg", ".jpeg") else suffix
+    if suffix.lower() in io.FILMS:
+        suffix = ".avi"
+    elif suffix.lower() in (".jpg", ".jpeg", ".png"):
+        suffix = ".tif" if as_float else ".png"
     if output is None:
         return path.with_name(f"{stem}{arguments.RESTORED}{suffix}")
     if output.is_dir() and output.suffix.lower() != ".zarr":
@@ -191,10 +196,16 @@ def _mask_of(path: Path | None) -> Any:
 
 
 def _planned(job: Job, force: bool) -> dict[str, Any]:
+    """What is to be done, or why it cannot be, as far as names tell."""
     there = [str(path) for path in job.targets if path.exists() and not force]
     record = {"input": str(job.source), "output": str(job.output), "writes": [str(path) for path in job.targets]}
     if there:
         return record | {"status": "failed", "error": f"{', '.join(there)}: there already; --force replaces it"}
+    try:
+        if not job.is_film:
+            io.format_of(job.output, written=True)
+    except ValueError as error:
+        return record | {"status": "failed", "error": str(error)}
     return record | {"status": "planned"}
 
 

@@ -166,9 +166,7 @@ def write(
         The format needs a library that is not installed.
     """
     path = Path(path)
-    kind = format_of(path)
-    if kind not in _WRITERS:
-        raise ValueError(f"{str(path)!r} would be compressed with losses: write .png or .tif instead")
+    kind = format_of(path, written=True)
     wanted = dtype if dtype is not None else like.image.dtype if like is not None else None
     array = as_stored(np.asarray(image), wanted)
     axis = channel_axis if channel_axis is not None or like is None else like.channel_axis
@@ -207,11 +205,13 @@ def replacing(path: str | os.PathLike[str], *, overwrite: bool = False) -> Itera
             temporary.unlink(missing_ok=True)
 
 
-def format_of(path: str | os.PathLike[str]) -> str:
-    """The format that a file's suffix stands for; ValueError for one that is not known."""
+def format_of(path: str | os.PathLike[str], *, written: bool = False) -> str:
+    """The format that a file's suffix stands for; ValueError for one that is not known, or not `written`."""
     name = Path(path).name.lower()
     for suffix in sorted(FORMATS, key=len, reverse=True):
         if name.endswith(suffix):
+            if written and FORMATS[suffix] not in _WRITERS:
+                raise ValueError(f"{str(path)!r} would be compressed with losses: write .png or .tif instead")
             return FORMATS[suffix]
     if name.endswith(FILMS):
         raise ValueError(f"{str(path)!r} is a film: restore it by lsdeblur.video.restore_video")

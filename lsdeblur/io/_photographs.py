@@ -1,4 +1,4 @@
-"""PNG and JPEG: Pillow reads all of JPEG and 8-bit PNG, OpenCV the colours of 16 bits that Pillow cuts to 8."""
+"""PNG and JPEG: Pillow reads JPEG and 8-bit PNG, and checks that all is there; OpenCV reads PNG of 16 bits."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["read", "write"]
 Array = npt.NDArray[Any]
 
 _ORIENTATION = 0x0112
-_CHANNELS = {"L": 1, "LA": 2, "I;16": 1, "RGB": 3, "RGBA": 4}
+_TAKEN = ("L", "LA", "I", "I;16", "RGB", "RGBA")  # Pillow's modes; it cuts colours of 16 bits to 8
 _REFUSED = {
     "P": "has a palette: its values are numbers of colours, not light; convert it to RGB",
     "PA": "has a palette: its values are numbers of colours, not light; convert it to RGB",
@@ -35,7 +35,7 @@ def read(path: Path, page: int | str | None, channel_axis: int | None) -> Pictur
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # twice that size is refused
             with Image.open(path, formats=("PNG", "JPEG")) as picture:
-                if picture.mode not in _CHANNELS:
+                if picture.mode not in _TAKEN:
                     reason = _REFUSED.get(
                         picture.mode, f"is of Pillow's mode {picture.mode}: convert it to grey or RGB"
                     )
@@ -93,10 +93,10 @@ def write(path: Path, image: Array, channel_axis: int | None, like: Picture | No
 
 
 def _is_deep(path: Path) -> bool:
-    """Whether a PNG file has 16 bits and more than one channel, by its header."""
+    """Whether a PNG file has 16 bits, by its header."""
     with path.open("rb") as file:
-        header = file.read(26)
-    return header.startswith(b"\x89PNG") and header[24] == 16 and header[25] in (2, 4, 6)
+        header = file.read(25)
+    return header.startswith(b"\x89PNG") and header[24] == 16
 
 
 def _sixteen_bits(path: Path) -> Array:
@@ -105,7 +105,7 @@ def _sixteen_bits(path: Path) -> Array:
     found = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)  # imread knows no names beyond ASCII
     if found is None or found.dtype != np.uint16:
         raise ValueError("OpenCV cannot decode its 16 bits")
-    return found[..., [2, 1, 0, 3][: found.shape[2]]]
+    return found if found.ndim == 2 else found[..., [2, 1, 0, 3][: found.shape[2]]]
 
 
 def _apart(array: Array) -> tuple[Array, Array | None]:

@@ -69,17 +69,16 @@ def as_stored(image: Array, dtype: npt.DTypeLike | None) -> Array:
     dtype = image.dtype if dtype is None else np.dtype(dtype)
     if image.dtype.kind not in "buif" or dtype.kind not in "buif":
         raise ValueError(f"image is of dtype {image.dtype}, to be stored as {dtype}: only real numbers can be written")
-    if image.dtype == dtype:
-        return image
-    if dtype.kind == "f":
-        return image.astype(dtype)
+    if dtype.kind == "f" or np.can_cast(image.dtype, dtype):
+        return image.astype(dtype, copy=False)
+    low, high = (0, 1) if dtype.kind == "b" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
+    if image.dtype.kind != "f":
+        own = np.iinfo(image.dtype)
+        return np.clip(image, max(low, own.min), min(high, own.max)).astype(dtype)
     if not np.isfinite(image).all():
         raise ValueError(f"image has NaN or infinite values, which {dtype} cannot hold: write floats to .tif or .npy")
-    low, high = (0, 1) if dtype.kind == "b" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
-    wide = image.astype(np.float64) if image.dtype.kind == "f" and dtype.itemsize > 2 else image
-    rounded = np.rint(wide) if wide.dtype.kind == "f" else wide
-    clipped = np.clip(rounded, low, high)
-    return clipped.astype(dtype)
+    rounded = np.rint(image.astype(np.float64) if dtype.itemsize > 2 else image)  # float32 cannot hold their limits
+    return np.clip(rounded, low, float(high) if dtype.itemsize < 8 else np.nextafter(float(high), 0)).astype(dtype)
 
 
 def oriented(image: Array, orientation: int) -> Array:
