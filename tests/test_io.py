@@ -49,6 +49,7 @@ def opened(path: Path) -> Image.Image:
         ("a.tif", "u1", (9, 7, 3), -1),
         ("a.TIFF", "u2", (9, 7), None),
         ("a.tif", "f4", (9, 7, 3), -1),
+        ("a.tif", "u2", (9, 7, 4), -1),
         ("a.tif", "f8", (9, 7), None),
         ("a.tif", "i4", (5, 9, 7), None),
         ("a.tif", "f2", (5, 9, 7), 0),
@@ -109,6 +110,27 @@ def test_alpha_is_kept_and_not_part_of_the_image(tmp_path: Path, name: str, dtyp
     np.testing.assert_array_equal(again.alpha, stored[..., -1])
     half = np.rint(picture.image * 0.5)
     np.testing.assert_array_equal(again.image[..., 0] if again.image.ndim > half.ndim else again.image, half)
+
+
+def test_samples_of_tiff_keep_their_meaning(tmp_path: Path) -> None:
+    for name, photometric, extra in (("a", "rgb", ["unspecified"]), ("b", "minisblack", ["unspecified"] * 3)):
+        stored = pixels((9, 7, 4), "u1")
+        tifffile.imwrite(tmp_path / f"{name}.tif", stored, photometric=photometric, extrasamples=extra, planarconfig=1)
+        picture = io.read(tmp_path / f"{name}.tif")
+        np.testing.assert_array_equal(picture.image, stored)
+        assert picture.alpha is None
+        io.write(tmp_path / f"{name}2.tif", picture.image, like=picture)
+        with tifffile.TiffFile(tmp_path / f"{name}2.tif") as again:
+            page = again.pages[0]
+            assert (page.photometric.name.lower(), len(page.extrasamples)) == (photometric, len(extra))
+    stack = pixels((2, 9, 7, 4), "u1")
+    tifffile.imwrite(tmp_path / "c.tif", stack, photometric="rgb", extrasamples=["assocalpha"])
+    picture = io.read(tmp_path / "c.tif")
+    assert picture.image.shape == (2, 9, 7, 3)
+    io.write(tmp_path / "c2.tif", picture.image, like=picture)
+    with tifffile.TiffFile(tmp_path / "c2.tif") as again:
+        np.testing.assert_array_equal(again.asarray(), stack)
+        assert [value.name for value in again.pages[0].extrasamples] == ["ASSOCALPHA"]
 
 
 def test_alpha_is_scaled_where_the_type_changes(tmp_path: Path) -> None:
@@ -327,7 +349,7 @@ def test_integers_are_rounded_and_clipped_never_rescaled(tmp_path: Path) -> None
     [
         ("a.png", pixels((9, 7), "f4"), None, "PNG holds integers of 8 or 16 bits, not float32"),
         ("a.png", pixels((4, 9, 7), "u1"), None, r"PNG holds one image .*not shape \(4, 9, 7\): write .tif"),
-        ("a.png", pixels((9, 7, 5), "u1"), -1, "grey, RGB and alpha, not 5 channels"),
+        ("a.png", pixels((9, 7, 5), "u1"), -1, "grey or RGB, not 5 channels"),
         ("a.tif", np.ones((9, 7), bool), None, "integers and floats of up to 64 bits, not bool"),
         ("a.fits", np.ones((9, 7), np.float16), None, "FITS holds .* not float16"),
         ("a.jpg", pixels((9, 7), "u1"), None, "compressed with losses: write .png or .tif"),

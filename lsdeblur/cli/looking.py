@@ -20,7 +20,7 @@ _figure = click.option("-o", "--output", type=click.Path(path_type=Path), help="
 _image = click.argument("image", type=click.Path(exists=True, path_type=Path))
 
 
-@click.command(epilog="lsdeblur lcurve photo.png --psf disk:radius=4 -o curve.png")
+@click.command(epilog="\b\nlsdeblur lcurve photo.png --psf disk:radius=4 -o curve.png")
 @_image
 @arguments.psf_option
 @_figure
@@ -54,7 +54,7 @@ def lcurve(
     click.echo(result.message)
 
 
-@click.command(epilog="lsdeblur diagnose photos/")
+@click.command(epilog="\b\nlsdeblur diagnose photos/")
 @click.argument("images", nargs=-1, required=True, metavar="IMAGE...")
 @arguments.page_option
 @arguments.channel_option
@@ -82,7 +82,7 @@ def diagnose(images: tuple[str, ...], page: str | None, channel_axis: int | None
         click.get_current_context().exit(1)
 
 
-@click.command(epilog="lsdeblur compare photo.png --psf disk:radius=4 --methods tikhonov,tv -o sheet.png")
+@click.command(epilog="\b\nlsdeblur compare photo.png --psf disk:radius=4 --methods tikhonov,tv -o sheet.png")
 @_image
 @arguments.psf_option
 @click.option("--methods", default="tikhonov,wiener,tv", show_default=True, help="Names, with commas between.")

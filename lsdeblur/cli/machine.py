@@ -33,7 +33,7 @@ _EXTRAS = {
 }
 
 
-@click.command(epilog="lsdeblur bench --size 2048")
+@click.command(epilog="\b\nlsdeblur bench --size 2048")
 @click.option("--size", "sizes", type=click.IntRange(64), multiple=True, help="Pixels a side.  [default: 512, 1024]")
 @click.option("--rounds", type=click.IntRange(1), default=5, show_default=True)
 @click.option("--workers", type=click.IntRange(1), help="Threads.  [default: all processors]")
@@ -94,7 +94,7 @@ def info(as_json: bool) -> None:
 
 @click.command(
     context_settings={"ignore_unknown_options": True, "help_option_names": []},
-    epilog="lsdeblur train cnn --data photos/ --steps 2000",
+    epilog="\b\nlsdeblur train cnn --data photos/ --steps 2000",
 )
 @click.argument("args", nargs=-1, type=click.UNPROCESSED)
 def train(args: tuple[str, ...]) -> None:

@@ -23,7 +23,7 @@ def psf() -> None:
     """Make, show and estimate point-spread functions."""
 
 
-@psf.command(epilog="lsdeblur psf make motion:length=15,angle=30 -o psf.tif")
+@psf.command(epilog="\b\nlsdeblur psf make motion:length=15,angle=30 -o psf.tif")
 @click.argument("spec")
 @_output
 @arguments.force
@@ -34,7 +34,7 @@ def make(spec: str, output: Path, force: bool) -> None:
     click.echo(f"{output}: {' x '.join(map(str, h.shape))} pixels")
 
 
-@psf.command(epilog="lsdeblur psf show psf.tif --plot psf.png")
+@psf.command(epilog="\b\nlsdeblur psf show psf.tif --plot psf.png")
 @click.argument("spec", metavar="FILE_OR_SPEC")
 @click.option("--plot", "figure", type=click.Path(path_type=Path), help="Draw it and its transfer function (PNG, PDF).")
 @arguments.force
@@ -58,7 +58,7 @@ def show(spec: str, figure: Path | None, force: bool, as_json: bool) -> None:
         print_table(("what", "value"), list(numbers.items()))
 
 
-@psf.command(epilog="lsdeblur psf estimate photo.jpg -o psf.tif --method parametric")
+@psf.command(epilog="\b\nlsdeblur psf estimate photo.jpg -o psf.tif --method parametric")
 @click.argument("image", type=click.Path(exists=True, path_type=Path))
 @_output
 @click.option("--method", default="gradient-prior", show_default=True, help="Or parametric, or nas-rif.")

@@ -22,6 +22,7 @@ from lsdeblur.cli.console import interactive, print_json, print_table, progress,
 __all__ = ["Job", "Settings", "restore"]
 
 _REPORT = "lsdeblur.report:write"
+_METHODS_HELP = f"One of {', '.join(METHODS)}.  [default: tikhonov; wavelet after --psf blind]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,7 @@ class Settings:
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), help="File, or folder.  [default: NAME_restored beside]"
 )
-@click.option("--method", type=click.Choice(sorted(METHODS)), help="[default: tikhonov; wavelet after --psf blind]")
+@click.option("--method", type=click.Choice(list(METHODS)), metavar="METHOD", help=_METHODS_HELP)
 @click.option("--lam", metavar="LAMBDA", help="Regularisation strength, or the rule that chooses it.  [default: auto]")
 @click.option("--boundary", type=click.Choice(sorted(BOUNDARIES)), default="free", show_default=True)
 @arguments.pairs_option
@@ -238,7 +239,7 @@ def _image(job: Job, settings: Settings, callback: Callable[[Any], None]) -> dic
     axis = picture.channel_axis
     shape = [n for i, n in enumerate(picture.image.shape) if axis is None or i != axis % picture.image.ndim]
     h = settings.psf(shape)
-    stacked = len(shape) == 3 and (picture.format == "tiff" if h is None else h.ndim == 2)
+    stacked = len(shape) == 3 and (h is None or h.ndim == 2)
     if stacked and (job.report or job.archive):
         raise ValueError("--report and --save-result are for one image, not for a stack: choose a page with --page")
     results = _restored(picture, h, stacked, settings, callback)

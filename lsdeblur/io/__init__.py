@@ -114,7 +114,7 @@ def read(path: str | os.PathLike[str], *, page: int | str | None = None, channel
         raise ValueError(f"{str(path)!r} is a folder, not an image: name a file in it")
     try:
         picture: Picture = named(_READERS[kind])(path, page, channel_axis)
-    except (MissingDependencyError, Unreadable, PermissionError):
+    except (MissingDependencyError, Unreadable, PermissionError, MemoryError):
         raise
     except Exception as error:  # what decoders raise on damaged files is of every type
         raise ValueError(

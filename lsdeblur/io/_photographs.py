@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lsdeblur.io._picture import Picture, Unreadable, oriented, white_of, with_alpha
+from lsdeblur.io._picture import Picture, Unreadable, opacity, oriented, white_of
 
 __all__ = ["read", "write"]
 
@@ -77,15 +77,14 @@ def write(path: Path, image: Array, channel_axis: int | None, like: Picture | No
             f"PNG holds one image (rows, columns), with channel_axis= one of colours, not shape {image.shape}: "
             "write .tif"
         )
-    array = with_alpha(image, channel_axis, None if like is None else like.alpha)
-    if array.ndim == 3 and array.shape[2] == 1:
-        array = array[..., 0]
-    if array.ndim == 3 and array.shape[2] == 2:  # OpenCV has no grey with alpha
-        array = array[..., [0, 0, 0, 1]]
-    if array.ndim == 3 and array.shape[2] > 4:
-        raise ValueError(f"PNG holds grey, RGB and alpha, not {array.shape[2]} channels: write .tif or .npy")
-    if array.ndim == 3:
-        array = array[..., [2, 1, 0, 3][: array.shape[2]]]
+    colours = image[..., np.newaxis] if channel_axis is None else np.moveaxis(image, channel_axis, -1)
+    if colours.shape[2] not in (1, 3):
+        raise ValueError(f"PNG holds grey or RGB, not {colours.shape[2]} channels: write .tif or .npy")
+    alpha = opacity(colours, like)
+    if alpha is None:
+        array = colours[..., ::-1]
+    else:  # OpenCV has no grey with alpha
+        array = np.dstack([np.broadcast_to(colours[..., ::-1], (*alpha.shape, 3)), alpha])
     done, content = cv2.imencode(".png", np.ascontiguousarray(array))
     if not done:
         raise ValueError(f"OpenCV cannot encode an image of shape {image.shape} as PNG: write .tif")

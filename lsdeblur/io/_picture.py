@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Picture", "Unreadable", "as_stored", "check_expansion", "oriented", "white_of", "with_alpha"]
+__all__ = ["Picture", "Unreadable", "as_stored", "check_expansion", "opacity", "oriented", "white_of"]
 
 Array = npt.NDArray[Any]
 
@@ -98,14 +98,11 @@ def check_expansion(path: Path, nbytes: int, stored: int) -> None:
         )
 
 
-def with_alpha(image: Array, channel_axis: int | None, alpha: Array | None) -> Array:
-    """(rows, columns) or (rows, columns, channels), the opacity as one more channel."""
-    if channel_axis is not None:
-        image = np.moveaxis(image, channel_axis, -1)
-    if alpha is None or alpha.shape != image.shape[:2] or image.ndim > 3:
-        return image
-    colours = image if image.ndim == 3 else image[..., np.newaxis]
-    if image.dtype != alpha.dtype:
-        scale = white_of(image.dtype) / white_of(alpha.dtype)
-        alpha = as_stored(alpha * scale, image.dtype)
-    return np.concatenate([colours, alpha[..., np.newaxis]], axis=-1)
+def opacity(image: Array, like: Picture | None) -> Array | None:
+    """The alpha channel of `like` for an image (..., rows, columns, colours), in its type."""
+    alpha = None if like is None else like.alpha
+    if alpha is None or alpha.shape != image.shape[:-1]:
+        return None
+    if image.dtype == alpha.dtype:
+        return alpha
+    return as_stored(alpha * (white_of(image.dtype) / white_of(alpha.dtype)), image.dtype)

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lsdeblur.errors import MissingDependencyError
-from lsdeblur.io._picture import Picture, Unreadable, check_expansion, oriented, white_of, with_alpha
+from lsdeblur.io._picture import Picture, Unreadable, check_expansion, opacity, oriented, white_of
 
 __all__ = ["read", "write"]
 
@@ -48,8 +48,8 @@ def read(path: Path, page: int | str | None, channel_axis: int | None) -> Pictur
     array, axes, channel_axis = _arranged(path, array, axes, channel_axis)
     alpha = None
     if axes.endswith("S") and extra and extra[-1] in _ALPHA:
-        if array.ndim == 3:
-            alpha = np.ascontiguousarray(oriented(array[..., -1], upright))
+        alpha = array[..., -1]
+        alpha = np.ascontiguousarray(oriented(alpha, upright) if alpha.ndim == 2 else alpha)
         metadata["alpha"] = _ALPHA[extra[-1]]
         array = array[..., :-1]
     if axes.endswith("S") and array.shape[-1] == 1:
@@ -68,20 +68,7 @@ def write(path: Path, image: Array, channel_axis: int | None, like: Picture | No
     if image.dtype.kind == "b" or image.dtype.itemsize > 8:
         raise ValueError(f"TIFF holds integers and floats of up to 64 bits, not {image.dtype}: convert it first")
     metadata = {} if like is None else dict(like.metadata)
-    alpha = None if like is None else like.alpha
-    last = channel_axis is not None and channel_axis % image.ndim == image.ndim - 1
-    array = with_alpha(image, channel_axis, alpha) if alpha is not None else image
-    options: dict[str, Any] = {"photometric": "minisblack"}
-    samples = array.shape[-1] if last or array is not image else 1
-    if samples > 1:
-        options["photometric"] = "rgb" if samples in (3, 4) else "minisblack"
-        options["planarconfig"] = "contig"
-    elif metadata.get("inverted"):
-        options["photometric"] = "miniswhite"
-    if array is not image:
-        options["extrasamples"] = [metadata.get("alpha", "unassalpha")]
-    elif samples == 4:
-        options["extrasamples"] = ["unspecified"]
+    array, options = _samples(image, channel_axis, like)
     if "resolution" in metadata:
         x, y, unit = metadata["resolution"]
         options |= {"resolution": (x, y), "resolutionunit": {"inch": "inch", "cm": "centimeter"}.get(unit, "none")}
@@ -90,6 +77,20 @@ def write(path: Path, image: Array, channel_axis: int | None, like: Picture | No
     if "description" in metadata and like is not None and like.image.shape == image.shape:
         options["description"] = metadata["description"].encode()
     tifffile.imwrite(path, np.ascontiguousarray(array), metadata=None, **options)
+
+
+def _samples(image: Array, channel_axis: int | None, like: Picture | None) -> tuple[Array, dict[str, Any]]:
+    """The array with its colours and its opacity last, and how TIFF names them; other channels stay pages."""
+    metadata = {} if like is None else like.metadata
+    colours = image[..., np.newaxis] if channel_axis is None else np.moveaxis(image, channel_axis, -1)
+    alpha = opacity(colours, like)
+    if alpha is None and (channel_axis is None or channel_axis % image.ndim != image.ndim - 1):
+        return image, {"photometric": "miniswhite" if metadata.get("inverted") else "minisblack"}
+    extra = [] if alpha is None else [metadata.get("alpha", "unassalpha")]
+    rgb = colours.shape[-1] == 3 or bool(metadata.get("rgb"))
+    extra = ["unspecified"] * (colours.shape[-1] - (3 if rgb else 1)) + extra
+    array = colours if alpha is None else np.concatenate([colours, alpha[..., np.newaxis]], axis=-1)
+    return array, {"photometric": "rgb" if rgb else "minisblack", "planarconfig": "contig", "extrasamples": extra}
 
 
 def _chosen(path: Path, file: Any, page: int | str | None) -> Any:
@@ -157,4 +158,6 @@ def _metadata(first: Any, whole: bool) -> dict[str, Any]:
         found["description"] = text
     if int(first.photometric) == 0:
         found["inverted"] = True
+    if int(first.photometric) == 2:
+        found["rgb"] = True
     return found
