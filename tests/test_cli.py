@@ -174,6 +174,9 @@ def test_colours_alpha_and_jpeg(folder: Path, blurred: Array) -> None:
     assert io.read(folder / "c_restored.tif").image.dtype == np.float32
     picture = io.read(folder / "d_restored.png")
     np.testing.assert_array_equal(picture.alpha, blurred)
+    np.savez(folder / "e.npz", image=np.moveaxis(colours[..., ::-1], -1, 0))
+    assert run("restore", folder / "e.npz", "--psf", SPEC, "--channel-axis", 0).exit_code == OK
+    np.testing.assert_array_equal(np.moveaxis(io.read(folder / "e_restored.npz").image, 0, -1), picture.image)
     expected = restore(colours[..., ::-1], BLUR, channel_axis=-1).image
     np.testing.assert_array_equal(picture.image, np.clip(np.rint(expected), 0, 255))
     assert io.read(folder / "c_restored.png").image.shape == colours.shape
@@ -234,6 +237,16 @@ def test_films(folder: Path, blurred: Array) -> None:
     assert (other.exit_code, "films are restored by --method tikhonov" in other.stderr) == (USAGE, True)
 
 
+def test_a_film_without_frames(folder: Path) -> None:
+    film = cv2.VideoWriter(str(folder / "f.avi"), cv2.VideoWriter.fourcc(*"MJPG"), 10.0, (40, 30))
+    film.release()
+    (folder / "g.avi").write_bytes(b"no film")
+    result = run("restore", folder / "f.avi", folder / "g.avi", "--psf", SPEC)
+    assert result.exit_code == FAILED
+    assert "2 of 2 failed" in result.stderr
+    assert not [name for name in names(folder) if "restored" in name]
+
+
 def test_blind(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a PSF the method restores with the one that is found; methods that need none stand alone."""
     calls: list[tuple[Any, dict[str, Any]]] = []
@@ -275,6 +288,7 @@ def test_an_interrupt_leaves_nothing_half_written(folder: Path, monkeypatch: pyt
     result = run("restore", folder, "--psf", SPEC)
     assert result.exit_code == INTERRUPTED
     assert "interrupted; no file was left half-written" in result.stderr
+    assert [line.split()[-1] for line in result.stdout.splitlines()] == ["output", str(folder / "a_restored.png")]
     assert names(folder) == {"a.png", "b.tif", "notes.txt", "a_restored.png"}
 
 

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-__all__ = ["number", "print_json", "print_table", "progress", "told"]
+__all__ = ["interactive", "number", "print_json", "print_table", "progress", "told"]
 
 _SHOWN = (UserWarning, RuntimeWarning)  # what the authors of libraries tell each other is left out
 

@@ -18,6 +18,7 @@ from lsdeblur._results import Restoration
 from lsdeblur.boundary import BOUNDARIES
 from lsdeblur.cli import arguments
 from lsdeblur.cli.console import interactive, print_json, print_table, progress, told
+from lsdeblur.errors import ParameterChoiceError
 
 __all__ = ["Job", "Settings", "restore"]
 
@@ -105,20 +106,19 @@ def restore(
         barred |= {"linear": rest["linear"] or None, "float": rest["as_float"] or None}
         _check_films(name, [f"--{key}" for key, value in barred.items() if value is not None])
     settings = Settings(psf=psf, method=name, options=options, mask=_mask_of(mask), **rest)
-    if dry_run:
-        records = [_planned(job, settings.force) for job in jobs]
-        for record in records if as_json else ():
-            print_json(record)
-    else:
+    records: list[dict[str, Any]] = []
+    if not dry_run:
         _make_folders(jobs)
-        records = []
-        with progress(len(jobs), quiet=as_json and interactive()) as begin:
+    try:
+        with progress(len(jobs), quiet=dry_run or (as_json and interactive())) as begin:
             for job in jobs:
-                records.append(_attempt(job, settings, begin(job.source.name)))
+                callback = begin(job.source.name)
+                records.append(_planned(job, settings.force) if dry_run else _attempt(job, settings, callback))
                 if as_json:
                     print_json(records[-1])
-    if not as_json:
-        _print(records)
+    finally:  # an interrupt comes after the files that are finished
+        if not as_json:
+            _print(records)
     failed = [record for record in records if record["status"] == "failed"]
     if failed:
         click.echo(f"{len(failed)} of {len(records)} failed:", err=True)
@@ -217,19 +217,16 @@ def _make_folders(jobs: list[Job]) -> None:
 
 def _attempt(job: Job, settings: Settings, callback: Callable[[Any], None]) -> dict[str, Any]:
     """Restore one file. Whatever goes wrong is its own failure: the others go on."""
-    record: dict[str, Any] = {"input": str(job.source), "output": str(job.output), "status": "restored"}
+    record = _planned(job, settings.force)
     start = time.perf_counter()
     with told(job.source.name) as warned:
         try:
-            record |= _planned(job, settings.force)
-            if record["status"] != "failed":
+            if record["status"] == "planned":
                 found = _film(job, settings) if job.is_film else _image(job, settings, callback)
                 record |= {"status": "restored", **found}
         except Exception as error:
-            kind = (
-                "" if str(error) and isinstance(error, (ValueError, TypeError, OSError, ImportError)) else type(error)
-            )
-            text = f"{kind.__name__}: {error}" if isinstance(kind, type) else str(error)
+            expected = isinstance(error, (ValueError, TypeError, OSError, ImportError, ParameterChoiceError))
+            text = str(error) if expected and str(error) else f"{type(error).__name__}: {error}"
             record |= {"status": "failed", "error": text}
     return record | {"seconds": round(time.perf_counter() - start, 3), "warnings": warned}
 
@@ -294,7 +291,8 @@ def _plane_axis(picture: io.Picture) -> int:
 def _film(job: Job, settings: Settings) -> dict[str, Any]:
     from lsdeblur import video
 
-    h = settings.psf(next(video.frames_of(job.source)).shape[:2])
+    first = next(video.frames_of(job.source), np.empty((0, 0)))
+    h = settings.psf(first.shape[:2])
     with io.replacing(job.output, overwrite=settings.force) as path:
         count = video.restore_video(job.source, path, h, workers=settings.workers, **settings.options)
     return {"method": settings.method, "lam": settings.options.get("lam"), "message": f"{count} frames"}
