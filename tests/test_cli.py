@@ -210,12 +210,12 @@ def test_a_volume_and_a_psf_of_three_axes(folder: Path, blurred: Array) -> None:
 
 def test_archives_and_reports(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     report: Any = types.ModuleType("lsdeblur.report")
-    report.write = lambda result, path, **_: Path(path).write_text(f"<p>{result.message}</p>")
+    report.write = lambda result, path, *, title: Path(path).write_text(f"{title}: {result.message}")
     monkeypatch.setitem(sys.modules, "lsdeblur.report", report)
     outputs = ("--report", folder / "r", "--save-result", folder / "s")
     assert run("restore", folder, "--psf", SPEC, *outputs, "-o", folder / "new").exit_code == OK
     result = Restoration.load(folder / "s" / "a.npz")
-    assert (folder / "r" / "a.html").read_text() == f"<p>{result.message}</p>"
+    assert (folder / "r" / "a.html").read_text() == f"a.png: {result.message}"
     np.testing.assert_array_equal(np.rint(result.image), io.read(folder / "new" / "a_restored.png").image)
     single = ("--report", folder / "one.html", "--save-result", folder / "one.npz", "-o", folder / "one.png")
     assert run("restore", folder / "a.png", "--psf", SPEC, *single).exit_code == OK

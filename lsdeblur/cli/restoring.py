@@ -250,7 +250,7 @@ def _image(job: Job, settings: Settings, callback: Callable[[Any], None]) -> dic
             results[0].save(path)
     if job.report is not None:
         with io.replacing(job.report, overwrite=settings.force) as path:
-            named(_REPORT)(results[0], path)
+            named(_REPORT)(results[0], path, title=job.source.name)
     fields = ("lam", "noise_std", "noise_width", "n_iter", "converged", "message")
     found = {key: _one([getattr(result, key) for result in results]) for key in fields}
     rules = [result.selection.criterion if result.selection else None for result in results]
