@@ -28,25 +28,11 @@ format: $(READY)  ## apply what ruff can repair
 	$(PY) -m ruff check --fix
 	$(PY) -m ruff format
 
-bench: $(READY)  ## run the benchmarks (DATA=folder adds the one on real photographs)
-	$(PY) benchmarks/selection.py
-	$(PY) benchmarks/boundary.py
-	$(PY) benchmarks/noise_kinds.py
-	$(PY) benchmarks/masks.py
-	$(PY) benchmarks/transforms.py
-	$(PY) benchmarks/varying.py
-	$(PY) benchmarks/poisson.py
-	$(PY) benchmarks/blind.py
-	$(PY) benchmarks/blind_parametric.py
-	$(PY) benchmarks/nas_rif.py
-	$(PY) benchmarks/refine.py
-	$(PY) benchmarks/speed.py
-	$(PY) benchmarks/memory.py
-	$(PY) benchmarks/large.py
-	$(if $(DATA),$(PY) benchmarks/quality.py --data $(DATA))
+bench: $(READY)  ## every benchmark, one table (BENCH_ARGS="--photographs DIR" is passed on)
+	$(PY) benchmarks/every.py $(BENCH_ARGS)
 
-clean:  ## remove caches, built files and demo-output/
-	rm -rf build dist demo-output *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+clean:  ## remove caches, built files, demo-output/ and benchmark-output/
+	rm -rf build dist demo-output benchmark-output *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name .venv -prune -o -type d -name __pycache__ -prune -exec rm -rf {} +
 
 distclean: clean  ## remove .venv as well

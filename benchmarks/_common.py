@@ -116,6 +116,11 @@ def timed(*args: object, **options: object) -> tuple[Restoration, float]:
     return found, min(times)
 
 
+def headline(what: str, figure: str) -> None:
+    """The figure of a benchmark that `every.py` puts into its table."""
+    print(f"=> {what}: {figure}", flush=True)
+
+
 def machine() -> str:
     versions = f"lsdeblur {lsdeblur.__version__}, numpy {np.__version__}, scikit-image {skimage.__version__}"
     return f"{versions}, Python {platform.python_version()}, {platform.machine()}"

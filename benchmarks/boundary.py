@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from itertools import count
 
 import numpy as np
-from _common import NOISE_LEVELS, SCENES, Case, best, machine, scene
+from _common import NOISE_LEVELS, SCENES, Case, best, headline, machine, scene
 
 from lsdeblur import boundary, free, plan, psf, restore, simulate, spectrum
 
@@ -170,6 +170,11 @@ def main() -> None:
         figures = (np.median(known), known.mean(), np.percentile(known, 90), known.max(), known.min())
         missed = f"   not there after {2 * LIMIT}: {np.isinf(column).sum()}" if np.isinf(column).any() else ""
         print(f"{label:36}" + "".join(f"{x:8.2f}" for x in figures) + missed)
+    ffts, gained = (
+        np.array([row[label] for row in rows]) for label in ("FFTs, this library", 'dB gained over "taper"')
+    )
+    headline("FFTs to within 0.1 dB of the exact free boundary", f"{np.median(ffts):.0f} (median), {ffts.max():.0f}")
+    headline("gained by a free boundary over a taper", f"{gained.mean():.2f} dB, least {gained.min():.2f}")
 
 
 if __name__ == "__main__":

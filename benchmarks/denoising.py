@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from _common import folder, machine, scene
+from _common import folder, headline, machine, scene
 from skimage.io import imread
 
 from lsdeblur import metrics
@@ -53,6 +53,9 @@ def main() -> None:
         print(f"{name:16}" + "".join(f"{value:8.2f}" for value in row), flush=True)
     print(f"{'mean':16}" + "".join(f"{value:8.2f}" for value in np.mean(table, axis=0)))
     print(f"{seconds / pixels * 1e6:.2f} s per megapixel")
+    at_25 = 2 * LEVELS.index(25)
+    network, means = np.mean(table, axis=0)[at_25 : at_25 + 2]
+    headline("denoising, noise of 25 / 255", f"network {network:.2f} dB, non-local means {means:.2f} dB")
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ import warnings
 from collections.abc import Callable
 
 import numpy as np
-from _common import folder, machine, scene
+from _common import folder, headline, machine, scene
 
 from lsdeblur import LsdeblurWarning, deep, estimate_psf, restore
 
@@ -70,6 +70,8 @@ def main() -> None:
             psnr, ssim, ms = found.rows
             if label == "tikhonov":
                 print(f"{'  blurred':32}{psnr.before:8.2f}{ssim.before:8.3f}")
+            if label == next(iter(METHODS)):
+                headline(f"networks' hard cases, {name}", f"{label}: {psnr.after - psnr.before:+.2f} dB")
             least = min(score.psnr - score.psnr_before for score in found.scores)
             print(f"  {label:30}{psnr.after:8.2f}{ssim.after:8.3f}{least:12.2f}{ms.after:8.0f}", flush=True)
 

@@ -22,7 +22,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-from _common import machine, scene
+from _common import headline, machine, scene
 
 from lsdeblur import metrics, psf, restore, simulate
 
@@ -55,6 +55,7 @@ def quality(size: int) -> None:
     print("was restored as a whole; differ: of the difference of the two")
     head = f"{'psf':15}{'noise':>7}{'lambda':>9}{'whole dB':>9}{'lost dB':>9}{'largest':>9}"
     print(f"{head}{'seam':>9}{'whole':>8}{'differ':>8}  tiles")
+    lost = []
     for name, make in PSFS.items():
         for noise_std in (0.002, 0.01):
             h = make().astype(np.float32)
@@ -70,6 +71,8 @@ def quality(size: int) -> None:
                 f"{seams[0]:9.3f}{seams[1]:8.3f}{seams[2]:8.1f}  {tiles.message.partition('; ')[2]}",
                 flush=True,
             )
+            lost.append(best - found)
+    headline(f"lost by tiles, {size} x {size}", f"{max(lost):.3f} dB at the most")
 
 
 def across(image: np.ndarray) -> np.ndarray:
@@ -81,6 +84,7 @@ def speed(rounds: int) -> None:
     print(
         f"\n{'psf':15}{'whole 2048':>11}{'tiles 4096':>11}{'ratio':>7}{'automatic':>11}{'ratio':>7}   MPix/s, medians"
     )
+    ratios = []
     for name, make in PSFS.items():
         h = make().astype(np.float32)
         large = blurred(4096, h, 0.01)[0]
@@ -99,6 +103,9 @@ def speed(rounds: int) -> None:
                     rates[key].append(pixels / 1e6 / (time.perf_counter() - start))
         whole, tiles, auto = (statistics.median(rates[key]) for key in runs)
         print(f"{name:15}{whole:11.2f}{tiles:11.2f}{tiles / whole:7.2f}{auto:11.2f}{auto / whole:7.2f}", flush=True)
+        ratios.append(tiles / whole)
+    figures = f"{min(ratios):.2f} to {max(ratios):.2f} of a whole image of a quarter of the size"
+    headline("pixels a second by tiles", figures)
 
 
 def memory(size: int, folder: Path) -> None:
@@ -143,6 +150,10 @@ def child(size: int, folder: Path, tile: int | None) -> None:
     print(f"\n{size} x {size} float32, {size**2 * 4 / 2**20:.0f} MiB, Zarr to Zarr, lambda automatic:")
     print(f"peak {peak / 1024:.0f} MiB, {(peak - before) / 1024:.0f} MiB above the interpreter's own; {seconds:.0f} s, "
           f"{size**2 / 1e6 / seconds:.2f} MPix/s")  # fmt: skip
+    if tile is None:
+        headline(
+            f"memory to restore {size} x {size}, {size**2 * 4 / 2**20:.0f} MiB", f"{(peak - before) / 1024:.0f} MiB"
+        )
     print(result.message)
 
 
@@ -184,7 +195,7 @@ def killed(size: int, folder: Path) -> None:
         print(f"killed with {len(done)} of {(size // 512) ** 2} tiles done")
     subprocess.run(command, check=True)
     same = np.array_equal(zarr.open_array(folder / "out.zarr", mode="r")[:], expected)
-    print("the same, bit for bit" if same else "ANOTHER RESULT")
+    headline("killed three times and continued", "the same, bit for bit" if same else "ANOTHER RESULT")
 
 
 def main() -> None:

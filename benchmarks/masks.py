@@ -25,7 +25,7 @@ import math
 from itertools import count
 
 import numpy as np
-from _common import SCENES, machine, scene, timed
+from _common import SCENES, headline, machine, scene, timed
 from scipy.ndimage import distance_transform_edt
 from skimage.restoration import inpaint_biharmonic
 
@@ -119,6 +119,8 @@ def main() -> None:
         )
         print(f"{np.median(stop):14.0f}{stop.max():6.0f}{np.median(cost):14.1f}{cost.max():6.1f}", end="")
         print(f"{np.median(unmasked - masked):20.2f}{np.median(masked - first):18.2f}")
+    gain = f"{np.median(masked - first):.1f} dB (median) for {np.median(cost):.1f} times the time"
+    headline("gained by masking dead pixels over filling them", gain)
 
 
 if __name__ == "__main__":

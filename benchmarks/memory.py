@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _common import machine
+from _common import headline, machine
 from speed import BLUR, LAM, example
 
 import lsdeblur
@@ -88,6 +88,8 @@ def peaks(largest: int) -> None:
                 part = np.prod(grid_shape(shape, BLUR.shape, boundary)) / image.size
                 cells = [" x ".join(map(str, shape)), dtype, boundary, f"{part:.2f}", *found]
                 print("| " + " | ".join(cells) + " |", flush=True)
+                if shape == (2048, 2048) and dtype == "float32" and boundary in ("periodic", "free"):
+                    headline(f"memory beyond input and output, 2048 x 2048, {boundary}", f"{found[-1]} images")
 
 
 def first_calls() -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from _common import folder, machine
+from _common import folder, headline, machine
 
 from lsdeblur import metrics, plot, restore
 from lsdeblur.deep.train import RECIPES, Config, fit, made, trained_on
@@ -81,6 +81,10 @@ def main() -> None:
                 minutes = (time.process_time() - began) / 60
                 note = f"{model.n_parameters:,} weights, {config.steps} steps, {minutes:.1f} min of one processor"
                 line(config.model + " light" * light, found, before, note)
+                gain = np.mean(found, axis=0)[0] - before
+                headline(
+                    f"{config.model}{' light' * light} after {minutes:.0f} min of one processor", f"{gain:+.2f} dB"
+                )
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-from _common import Case, automatic_methods, best, folder, machine
+from _common import Case, automatic_methods, best, folder, headline, machine
 from skimage.io import imread
 from skimage.restoration import richardson_lucy, unsupervised_wiener, wiener
 
@@ -85,6 +85,9 @@ def main() -> None:
     for name, pairs in scores.items():
         psnr, ssim = np.mean(pairs, axis=0)
         print(f"  {name:54}{psnr:8.2f} dB{ssim:8.3f}")
+    for name, pairs in scores.items():
+        psnr, ssim = np.mean(pairs, axis=0)
+        headline(f"{len(pairs)} photographs, {' '.join(name.split())}", f"{psnr:.2f} dB, SSIM {ssim:.3f}")
 
 
 if __name__ == "__main__":

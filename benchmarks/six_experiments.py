@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from _common import automatic_methods, folder, machine, scene
+from _common import automatic_methods, folder, headline, machine, scene
 from skimage.color import rgb2gray
 from skimage.io import imread
 
@@ -67,9 +67,15 @@ def main() -> None:
         print(f"\n{name} {truth.shape}\n  {'ISNR, dB':16}" + "".join(f"{i:8}" for i in range(1, 7)))
         cases = [(observed(truth, h / h.sum(), variance), h / h.sum()) for h, variance in experiments()]
         ways = {method: {"method": method} for method in args.method}
+        table = {}
         for way, options in (ways | {"tikhonov, nlm": {"denoise_after": "nlm"}}).items():
-            gains = (metrics.isnr(restore(g, h, boundary="periodic", **options).image, g, truth) for g, h in cases)
+            gains = [metrics.isnr(restore(g, h, boundary="periodic", **options).image, g, truth) for g, h in cases]
+            table[way] = np.mean(gains)
             print(f"  {way:16}" + "".join(f"{gain:8.2f}" for gain in gains), flush=True)
+        order = sorted(table, key=lambda way: -table[way])
+        headline(
+            f"mean gain of six experiments, {name}", ", ".join(f"{way} {table[way]:.1f}" for way in order[:4]) + " dB"
+        )
 
 
 if __name__ == "__main__":

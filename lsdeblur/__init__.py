@@ -24,10 +24,12 @@
 `blind`         the PSF from the image itself; a diagnosis of its blur
 `deep`          learned restoration (needs PyTorch): a denoiser as the prior, networks, training
 `posterior`     the uncertainty of least squares, and samples of the scene
-`metrics`       PSNR, SSIM, NMSE, ISNR
+`evaluate`      all that the metrics can say about a result, in a table
+`metrics`       PSNR, SSIM, NMSE, ISNR; edges, ringing, texture; whiteness of a residual, sharpness
 `video`         films, frame by frame
 `io`            images in files: PNG, TIFF, FITS and others, with what belongs to them
 `plot`          L-curves, comparisons, PSFs (loads matplotlib)
+`compat`        scikit-image's deconvolution functions, their signatures and answers
 ==============  =====================================================================
 """
 
@@ -51,6 +53,7 @@ from lsdeblur.errors import (
 _MODULES = (
     "blind",
     "boundary",
+    "compat",
     "deep",
     "denoise",
     "direct",
@@ -90,6 +93,7 @@ __all__ = [  # noqa: PLE0604
     "__version__",
     "diagnose",
     "estimate_psf",
+    "evaluate",
     "fft_backend",
     "plan",
     "posterior_samples",
@@ -104,6 +108,8 @@ def __getattr__(name: str) -> Any:
         return importlib.import_module(f"lsdeblur.{name}")
     if name in ("diagnose", "estimate_psf", "refine_psf"):
         return getattr(importlib.import_module("lsdeblur.blind"), name)
+    if name == "evaluate":
+        return importlib.import_module("lsdeblur.metrics").evaluate
     if name == "Plan":
         return importlib.import_module("lsdeblur._stage").Plan
     raise AttributeError(f"module 'lsdeblur' has no attribute {name!r}")

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from lsdeblur._validate import channels_first, check_positive, check_same_shape, check_size
+from lsdeblur._validate import check_positive
+from lsdeblur.metrics._arrays import pair
 
 __all__ = ["isnr", "nmse", "psnr", "ssim"]
-
-Array = npt.NDArray[Any]
 
 _WINDOW = 11  # pixels of the Gaussian window, 3.5 standard deviations of 1.5 on either side of its centre
 
@@ -54,7 +52,7 @@ def psnr(
     >>> psnr(np.full((4, 4), 0.1), np.zeros((4, 4)))
     20.0
     """
-    a, t = _pair(image, truth, border, channel_axis)
+    a, t = pair(image, truth, border, channel_axis)
     error = float(np.mean((a - t) ** 2))
     return 20 * math.log10(_range(truth, data_range)) - 10 * math.log10(error) if error > 0 else math.inf
 
@@ -103,7 +101,7 @@ def ssim(
     """
     from skimage.metrics import structural_similarity
 
-    a, t = _pair(image, truth, border, channel_axis)
+    a, t = pair(image, truth, border, channel_axis)
     if min(t.shape[1:]) < _WINDOW:
         raise ValueError(
             f"ssim needs at least {_WINDOW} pixels along every spatial axis, but without the border {t.shape[1:]} are "
@@ -131,7 +129,7 @@ def nmse(image: npt.ArrayLike, truth: npt.ArrayLike, *, border: int = 0, channel
     >>> nmse(np.full((4, 4), 0.5), np.ones((4, 4)))
     0.25
     """
-    a, t = _pair(image, truth, border, channel_axis)
+    a, t = pair(image, truth, border, channel_axis)
     power = float(np.sum(t**2))
     if power == 0:
         raise ValueError("truth is zero everywhere: a relative error has no meaning; use psnr with data_range=")
@@ -161,27 +159,14 @@ def isnr(
     >>> isnr(np.full((4, 4), 0.9), np.full((4, 4), 0.0), np.ones((4, 4)))
     20.0
     """
-    f, t = _pair(restored, truth, border, channel_axis, "restored")
-    g, _ = _pair(blurred, truth, border, channel_axis, "blurred")
+    f, t = pair(restored, truth, border, channel_axis, "restored")
+    g, _ = pair(blurred, truth, border, channel_axis, "blurred")
     before, after = float(np.sum((g - t) ** 2)), float(np.sum((f - t) ** 2))
     if before == 0:
         raise ValueError(
             "blurred equals truth: there is nothing to improve; check that the arguments are restored, blurred, truth"
         )
     return 10 * math.log10(before / after) if after > 0 else math.inf
-
-
-def _pair(
-    image: npt.ArrayLike, truth: npt.ArrayLike, border: int, channel_axis: int | None, name: str = "image"
-) -> tuple[Array, Array]:
-    """Both in float64 and channels first, without the border."""
-    check_same_shape(np.asarray(image), np.asarray(truth), name, "truth")
-    a, t = (channels_first(x, channel_axis, ndim=(1, 2, 3), name=n) for x, n in ((image, name), (truth, "truth")))
-    width = 0 if border == 0 else check_size(border, 1, "border")[0]
-    inner = (slice(None), *(slice(width, n - width) for n in t.shape[1:]))
-    if t[inner].size == 0:
-        raise ValueError(f"border={border} leaves nothing of images of shape {t.shape[1:]}: make it smaller")
-    return a[inner].astype(np.float64), t[inner].astype(np.float64)
 
 
 def _range(truth: npt.ArrayLike, data_range: float | None) -> float:

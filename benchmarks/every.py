@@ -1,0 +1,76 @@
+"""Every benchmark, one after another, and one table of their headline figures.
+
+    python benchmarks/every.py [--photographs DIR] [--training DIR] [--only NAME ...] [--out DIR]
+
+Each script's whole output is kept in DIR (default: benchmark-output). DIR of `--photographs` holds blur_i, clean_i and
+kernel_i .png, that of `--training` sharp grey images; without them the benchmarks that need them are left out, and so
+are those whose libraries are not installed. One that fails is named in the table, and the exit status is 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import time
+from importlib.util import find_spec
+from pathlib import Path
+
+from _common import folder, machine
+
+HERE = Path(__file__).parent
+NEEDS = {"large": "zarr", "denoising": "torch", "networks": "torch", "failure_cases": "torch", "onnx_speed": "torch"}
+
+
+def names() -> list[str]:
+    return sorted(path.stem for path in HERE.glob("*.py") if path.stem not in ("_common", "every"))
+
+
+def arguments(name: str, args: argparse.Namespace) -> list[str] | None:
+    """Of a script's command line; None where it cannot run."""
+    given = {"quality": args.photographs, "networks": args.training}
+    if name in given:
+        return ["--data", str(given[name])] if given[name] else None
+    return [] if name not in NEEDS or find_spec(NEEDS[name]) else None
+
+
+def run(name: str, options: list[str], out: Path) -> list[str]:
+    """The rows of the table for one script; its output is written to `out` as it comes."""
+    began = time.monotonic()
+    with (out / f"{name}.txt").open("w", encoding="utf-8") as file:
+        status = subprocess.run(
+            [sys.executable, str(HERE / f"{name}.py"), *options], stdout=file, stderr=subprocess.STDOUT, check=False
+        ).returncode
+    minutes = (time.monotonic() - began) / 60
+    text = (out / f"{name}.txt").read_text(encoding="utf-8")
+    found = [line[3:].split(": ", 1) for line in text.splitlines() if line.startswith("=> ")]
+    if status:
+        found.append(["FAILED", (text.strip().splitlines() or ["no output"])[-1]])
+    return [f"| `{name}` | {what} | {figure} | {minutes:.1f} |" for what, figure in found]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--photographs", type=folder, help="for quality.py")
+    parser.add_argument("--training", type=folder, help="for networks.py")
+    parser.add_argument("--only", nargs="+", default=names(), choices=names())
+    parser.add_argument("--out", type=Path, default=Path("benchmark-output"))
+    args = parser.parse_args()
+    args.out.mkdir(parents=True, exist_ok=True)
+    plans = {name: arguments(name, args) for name in args.only}
+    head = ["| benchmark | what | figure | minutes |", "|---|---|---|---|"]
+    print(f"{machine()}\n\n" + "\n".join(head), flush=True)
+    table = list(head)
+    for name, options in plans.items():
+        if options is not None:
+            rows = run(name, options, args.out)
+            print("\n".join(rows), flush=True)
+            table += rows
+    (args.out / "table.md").write_text("\n".join(table) + "\n", encoding="utf-8")
+    if left := [name for name, options in plans.items() if options is None]:
+        print(f"\nleft out, for want of data or a library: {', '.join(left)}")
+    return int(any(row.split("|")[2].strip() == "FAILED" for row in table))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
