@@ -41,8 +41,7 @@ def lcurve(
     if output is not None:
         from lsdeblur import plot
 
-        figure = plot.l_curve(result.selection).get_figure(root=True)
-        assert figure is not None  # the axes are new
+        figure: Any = plot.l_curve(result.selection).figure
         with io.replacing(output, overwrite=force) as path:
             figure.savefig(path)
     rules = dict(result.selection.choices)
