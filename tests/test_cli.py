@@ -217,6 +217,11 @@ def test_archives_and_reports(folder: Path, monkeypatch: pytest.MonkeyPatch) -> 
     result = Restoration.load(folder / "s" / "a.npz")
     assert (folder / "r" / "a.html").read_text() == f"a.png: {result.message}"
     np.testing.assert_array_equal(np.rint(result.image), io.read(folder / "new" / "a_restored.png").image)
+    monkeypatch.delattr(report, "write")
+    failed = run("restore", folder / "a.png", "--psf", SPEC, "--report", folder / "x.html", "-o", folder / "x.png")
+    assert (failed.exit_code, "x.png' is written, but no report or archive: " in failed.stderr) == (FAILED, True)
+    assert {"x.png", "x.html"} & names(folder) == {"x.png"}
+    monkeypatch.setattr(report, "write", lambda result, path, *, title: Path(path).write_text(title), raising=False)
     single = ("--report", folder / "one.html", "--save-result", folder / "one.npz", "-o", folder / "one.png")
     assert run("restore", folder / "a.png", "--psf", SPEC, *single).exit_code == OK
     assert {"one.html", "one.npz", "one.png"} <= names(folder)

@@ -18,7 +18,6 @@ from lsdeblur._results import Restoration
 from lsdeblur.boundary import BOUNDARIES
 from lsdeblur.cli import arguments
 from lsdeblur.cli.console import interactive, print_json, print_table, progress, told
-from lsdeblur.errors import ParameterChoiceError
 
 __all__ = ["Job", "Settings", "restore"]
 
@@ -225,7 +224,7 @@ def _attempt(job: Job, settings: Settings, callback: Callable[[Any], None]) -> d
                 found = _film(job, settings) if job.is_film else _image(job, settings, callback)
                 record |= {"status": "restored", **found}
         except Exception as error:
-            expected = isinstance(error, (ValueError, TypeError, OSError, ImportError, ParameterChoiceError))
+            expected = isinstance(error, (ValueError, TypeError, OSError, ImportError, RuntimeError))
             text = str(error) if expected and str(error) else f"{type(error).__name__}: {error}"
             record |= {"status": "failed", "error": text}
     return record | {"seconds": round(time.perf_counter() - start, 3), "warnings": warned}
@@ -245,16 +244,24 @@ def _image(job: Job, settings: Settings, callback: Callable[[Any], None]) -> dic
         image = io.encoded(image, picture.white)
     dtype = np.float32 if settings.as_float else None
     io.write(job.output, image, like=picture, dtype=dtype, overwrite=settings.force)
-    if job.archive is not None:
-        with io.replacing(job.archive, overwrite=settings.force) as path:
-            results[0].save(path)
-    if job.report is not None:
-        with io.replacing(job.report, overwrite=settings.force) as path:
-            named(_REPORT)(results[0], path, title=job.source.name)
+    try:
+        _keep(job, results[0], settings.force)
+    except Exception as error:
+        raise RuntimeError(f"{str(job.output)!r} is written, but no report or archive: {error}") from error
     fields = ("lam", "noise_std", "noise_width", "n_iter", "converged", "message")
     found = {key: _one([getattr(result, key) for result in results]) for key in fields}
     rules = [result.selection.criterion if result.selection else None for result in results]
     return {"method": settings.method, **found, "rule": _one(rules), "shape": list(image.shape)}
+
+
+def _keep(job: Job, result: Restoration, force: bool) -> None:
+    """The evidence beside the image."""
+    if job.archive is not None:
+        with io.replacing(job.archive, overwrite=force) as path:
+            result.save(path)
+    if job.report is not None:
+        with io.replacing(job.report, overwrite=force) as path:
+            named(_REPORT)(result, path, title=job.source.name)
 
 
 def _restored(
