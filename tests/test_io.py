@@ -69,6 +69,7 @@ def test_values_come_back_as_they_were(
     assert picture.image.dtype == np.dtype(dtype)
     np.testing.assert_array_equal(picture.image[...], image)
     assert picture.channel_axis == axis
+    assert picture.shape == (shape if axis is None else tuple(np.delete(shape, axis)))
     assert picture.white == (np.iinfo(dtype).max if dtype[0] in "ui" else 1.0)
     assert picture.format in repr(picture)
     assert [path.name for path in tmp_path.iterdir()] == [name], "nothing else is left there"

@@ -133,9 +133,7 @@ def _read(image: Path, spec: str, page: str | None, channel_axis: int | None) ->
     with told("--psf"):
         psf = arguments.psf_from(spec)
     picture = io.read(image, page=page, channel_axis=channel_axis)
-    axis = picture.channel_axis
-    shape = [n for i, n in enumerate(picture.image.shape) if axis is None or i != axis % picture.image.ndim]
-    return picture, psf(shape)
+    return picture, psf(picture.shape)
 
 
 def _scores(record: dict[str, Any], image: Any, sharp: Any, picture: io.Picture) -> dict[str, Any]:

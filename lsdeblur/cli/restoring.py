@@ -232,10 +232,8 @@ def _attempt(job: Job, settings: Settings, callback: Callable[[Any], None]) -> d
 
 def _image(job: Job, settings: Settings, callback: Callable[[Any], None]) -> dict[str, Any]:
     picture = io.read(job.source, page=settings.page, channel_axis=settings.channel_axis)
-    axis = picture.channel_axis
-    shape = [n for i, n in enumerate(picture.image.shape) if axis is None or i != axis % picture.image.ndim]
-    h = settings.psf(shape)
-    stacked = len(shape) == 3 and (h is None or h.ndim == 2)
+    h = settings.psf(picture.shape)
+    stacked = len(picture.shape) == 3 and (h is None or h.ndim == 2)
     if stacked and (job.report or job.archive):
         raise ValueError("--report and --save-result are for one image, not for a stack: choose a page with --page")
     results = _restored(picture, h, stacked, settings, callback)

@@ -164,6 +164,18 @@ def write(
         lose what was restored.
     MissingDependencyError
         The format needs a library that is not installed.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import numpy as np
+    >>> from lsdeblur import io
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     io.write(f"{folder}/a.png", np.full((4, 5), 200, np.uint8))
+    ...     picture = io.read(f"{folder}/a.png")
+    ...     io.write(f"{folder}/b.png", picture.image * 1.5, like=picture)
+    ...     int(io.read(f"{folder}/b.png").image.max())
+    255
     """
     path = Path(path)
     kind = format_of(path, written=True)

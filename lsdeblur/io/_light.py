@@ -39,6 +39,12 @@ def linear(image: npt.ArrayLike, white: float = 1.0) -> npt.NDArray[Any]:
     References
     ----------
     IEC 61966-2-1:1999.
+
+    Examples
+    --------
+    >>> from lsdeblur import io
+    >>> io.linear([0.0, 0.5, 1.0])
+    array([0.        , 0.21404114, 1.        ])
     """
     v = as_float_array(image, "image") / check_positive(white, "white")
     size = np.abs(v)

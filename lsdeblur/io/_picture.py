@@ -54,6 +54,14 @@ class Picture:
     alpha: Array | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Spatial shape."""
+        shape = list(self.image.shape)
+        if self.channel_axis is not None:
+            del shape[self.channel_axis]
+        return tuple(shape)
+
     def __repr__(self) -> str:
         return f"Picture({self.path.name!r}, {self.format}, shape={tuple(self.image.shape)}, dtype={self.image.dtype})"
 
