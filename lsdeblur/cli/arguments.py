@@ -167,7 +167,7 @@ def _call(spec: str, text: str) -> tuple[list[Any], dict[str, Any]]:
 def _of_file(path: str) -> Any:
     """A PSF in a grey image. Integers stand for shares of light, so they are divided by their sum; floats are kept."""
     try:
-        picture = io.read(path)
+        picture = io.read(Path(path).expanduser())  # of file:~/psf.tif the shell makes nothing
         h = np.asarray(picture.image[...], dtype=float)
         if picture.channel_axis is not None:
             h = np.moveaxis(h, picture.channel_axis, 0)
