@@ -3,7 +3,7 @@
 PYTHON ?= python3
 PY     := .venv/bin/python
 READY  := .venv/.ready
-EXTRAS := test,dask,deep
+EXTRAS := test,astro,cli,dask,deep
 
 export MPLBACKEND := Agg
 

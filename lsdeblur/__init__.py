@@ -27,6 +27,7 @@
 `evaluate`      all that the metrics can say about a result, in a table
 `metrics`       PSNR, SSIM, NMSE, ISNR; edges, ringing, texture; whiteness of a residual, sharpness
 `video`         films, frame by frame
+`io`            images in files: PNG, TIFF, FITS and others, with what belongs to them
 `plot`          L-curves, comparisons, PSFs (loads matplotlib)
 `compat`        scikit-image's deconvolution functions, their signatures and answers
 `report`        one HTML page on a restoration, to judge it by and to keep
@@ -61,6 +62,7 @@ _MODULES = (
     "filters",
     "frames",
     "free",
+    "io",
     "metrics",
     "noise",
     "plot",

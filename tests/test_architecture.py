@@ -29,6 +29,7 @@ OPTIONAL = "deep"  # imports what stands before _restore, and no layer imports i
 
 # The one layer that may import a library.
 OWNERS = {
+    "astropy": "io",
     "dask": "_dask",
     "distributed": "_dask",
     "jinja2": "report",
@@ -40,7 +41,9 @@ OWNERS = {
     "pyfftw": "_fft",
     "scipy.fft": "_fft",
     "scipy.fftpack": "_fft",
+    "tifffile": "io",
     "torch": "deep",
+    "zarr": "io",
 }
 INSIDE_FUNCTIONS = ("cv2", "pywt", "scipy.optimize", "skimage")
 NOT_ON_IMPORT = ("cv2", "dask", "matplotlib", "mkl", "mkl_fft", "numba", "pyfftw", "scipy.optimize", "skimage", "torch")
