@@ -47,7 +47,7 @@ bench: $(READY)  ## run the benchmarks (DATA=folder adds the one on real photogr
 
 docs: $(READY)  ## build the documentation into docs/_build/html, and run the code of its pages
 	$(PY) -m sphinx --fail-on-warning --keep-going --nitpicky -q -b html -d docs/_build/doctrees docs docs/_build/html
-	$(PY) -m sphinx --fail-on-warning --keep-going -q -b doctest -d docs/_build/doctrees docs docs/_build/doctest
+	$(PY) -m sphinx --fail-on-warning --keep-going -q -b doctest -d docs/_build/doctrees docs docs/_build/doctest $(wildcard docs/*.md docs/*/*.md)
 
 clean:  ## remove caches, built files and demo-output/
 	rm -rf build dist demo-output docs/_build docs/gallery docs/reference/api *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

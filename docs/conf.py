@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
@@ -40,6 +40,7 @@ templates_path = ["_templates"]
 
 # Code in docstrings: what can be linked is linked, what cannot is set as code.
 default_role = "autolink"
+nitpick_ignore_regex = [("py:obj", r".*"), ("py:class", r"Module")]  # ... but roles written out must have a target
 autodoc_typehints = "none"
 autosummary_imported_members = True
 autosummary_ignore_module_all = False
@@ -103,12 +104,12 @@ def modules_page() -> str:
 
     return "\n".join(
         [
-            ":orphan:\n\nAPI\n===\n\nEverything public, from the docstrings.\n",
+            "API\n===\n\nEverything public, from the docstrings.\n",
             block("Functions and classes", [f"lsdeblur.{n}" for n in names]),
             block("Modules", sorted(public)),
             block("Modules of methods", sorted(methods | more)),
         ]
-    ).replace(":orphan:\n\n", "")
+    )
 
 
 def methods_page() -> str:
@@ -136,8 +137,16 @@ def write_generated(_app: object) -> None:
             path.write_text(text, encoding="utf-8")
 
 
-def setup(app: object) -> None:
+def escape_shapes(_app: object, _what: str, _name: str, _obj: object, _options: object, lines: list[str]) -> None:
+    """Shapes such as (channels, *spatial) and norms such as |H| are no markup: outside of code they are escaped."""
+    for i, line in enumerate(lines):
+        parts = re.split(r"(``.*?``|`[^`]*`)", line)
+        parts[::2] = [re.sub(r"(?<=[(, ])\*(?=[a-z_])|\|(?=\S)", r"\\\g<0>", part) for part in parts[::2]]
+        lines[i] = "".join(parts)
+
+
+def setup(app: Any) -> None:
     """Sphinx calls this first."""
-    importlib.import_module("lsdeblur.plot")
+    app.connect("autodoc-process-docstring", escape_shapes, priority=900)
     (HERE / "_build" / "figures").mkdir(parents=True, exist_ok=True)
     write_generated(app)
