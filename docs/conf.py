@@ -19,7 +19,7 @@ import lsdeblur  # noqa: E402
 from lsdeblur._methods import named  # noqa: E402
 
 project = "lsdeblur"
-author = copyright = "the lsdeblur developers"  # noqa: A001
+author = copyright = "the lsdeblur developers"
 version = release = lsdeblur.__version__
 
 extensions = [
@@ -42,6 +42,7 @@ templates_path = ["_templates"]
 default_role = "autolink"
 nitpick_ignore_regex = [("py:obj", r".*"), ("py:class", r"Module")]  # ... but roles written out must have a target
 autodoc_typehints = "none"
+autosummary_context = {"top_level": lsdeblur.__all__}  # classes that have their page there
 autosummary_imported_members = True
 autosummary_ignore_module_all = False
 numpydoc_show_class_members = False
@@ -79,6 +80,7 @@ html_static_path = ["_static"]
 html_css_files = ["lsdeblur.css"]
 html_title = f"lsdeblur {release}"
 html_show_sourcelink = False
+html_sidebars = {page: [] for page in ("index", "tutorial", "zh/tutorial")}  # these have no pages beside them
 html_theme_options = {
     "logo": {"text": "lsdeblur"},
     "header_links_before_dropdown": 7,
