@@ -3,12 +3,12 @@
 PYTHON ?= python3
 PY     := .venv/bin/python
 READY  := .venv/.ready
-EXTRAS := test,astro,cli,dask,deep
+EXTRAS := test,astro,cli,dask,deep,docs
 
 export MPLBACKEND := Agg
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format bench clean distclean
+.PHONY: help demo test lint format bench docs clean distclean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -31,8 +31,12 @@ format: $(READY)  ## apply what ruff can repair
 bench: $(READY)  ## every benchmark, one table (BENCH_ARGS="--photographs DIR" is passed on)
 	$(PY) benchmarks/every.py $(BENCH_ARGS)
 
+docs: $(READY)  ## build the documentation into docs/_build/html, and run the code of its pages
+	$(PY) -m sphinx --fail-on-warning --keep-going --nitpicky -q -b html -d docs/_build/doctrees docs docs/_build/html
+	$(PY) -m sphinx --fail-on-warning --keep-going -q -b doctest -d docs/_build/doctrees docs docs/_build/doctest $(wildcard docs/*.md docs/*/*.md)
+
 clean:  ## remove caches, built files, demo-output/ and benchmark-output/
-	rm -rf build dist demo-output examples/demo-output benchmark-output *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf build dist demo-output examples/demo-output benchmark-output docs/_build docs/gallery docs/reference/api *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name .venv -prune -o -type d -name __pycache__ -prune -exec rm -rf {} +
 
 distclean: clean  ## remove .venv as well

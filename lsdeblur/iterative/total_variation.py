@@ -60,8 +60,8 @@ def total_variation(
 
     References
     ----------
-    L. I. Rudin, S. Osher & E. Fatemi (1992), Physica D 60, 259-268, doi:10.1016/0167-2789(92)90242-F;
-    M. S. C. Almeida & M. A. T. Figueiredo (2013), IEEE Trans. Image Process. 22, 3074-3086,
+    Rudin, Osher & Fatemi (1992), Physica D 60, 259-268, doi:10.1016/0167-2789(92)90242-F;
+    Almeida & Figueiredo (2013), IEEE Trans. Image Process. 22, 3074-3086,
     doi:10.1109/TIP.2013.2258354 (unknown boundaries by mask decoupling).
     """
     return sparse_gradients(problem, 1.0, lam, bounds, noise_std, tol, max_iter)
