@@ -62,10 +62,17 @@ plot_include_source = True
 plot_formats = [("png", 110)]
 plot_rcparams = {"savefig.bbox": "tight"}
 
+
+def place_in_readme(name: str) -> int:
+    """Sorts the gallery as the README's table of questions."""
+    return (HERE.parent / "README.md").read_text(encoding="utf-8").index(f"examples/{name}")
+
+
 sphinx_gallery_conf = {
     "examples_dirs": "../examples",
     "gallery_dirs": "gallery",
     "filename_pattern": r"\.py$",
+    "within_subsection_order": place_in_readme,
     "download_all_examples": False,
     "show_memory": False,
     "show_signature": False,

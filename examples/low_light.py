@@ -46,7 +46,6 @@ def on_screen(image):
 
 # %%
 # The same frame in more and more light, judged in linear light and as the screen shows it.
-figure, axes = plt.subplots(1, 2, figsize=(10, 3.8), layout="constrained")
 scores: dict = {name: ([], []) for name in STYLES}
 print("PSNR in dB, linear light / on the screen")
 print(f"{'photons':>8}" + "".join(f"{name:>22}" for name in scores))
@@ -62,6 +61,7 @@ for photons in LIGHT:
 
 # %%
 # The eye follows the right panel.
+figure, axes = plt.subplots(1, 2, figsize=(10, 3.8), layout="constrained")
 for which, (ax, title) in enumerate(zip(axes, ("linear light", "as the screen shows it"), strict=True)):
     for name, (style, colour) in STYLES.items():
         ax.semilogx(LIGHT, scores[name][which], style, color=colour, label=name)

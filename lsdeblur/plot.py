@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import LogLocator, MaxNLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 
 from lsdeblur._results import Selection
 from lsdeblur._validate import as_float_array, as_psf, check_spacing
@@ -345,6 +345,9 @@ def _focus(ax: Axes, rule: str, values: Array) -> None:
         ax.text(0.5, 0.5, "not defined for these data", ha="center", va="center", transform=ax.transAxes, fontsize=8)
     elif rule in ("gcv", "least-error") and values.min() > 0:
         ax.set_yscale("log")
+        ax.yaxis.set_major_locator(LogLocator(subs=(1, 3)))
+        ax.yaxis.set_major_formatter(StrMethodFormatter("{x:.0e}"))
+        ax.yaxis.set_minor_formatter(NullFormatter())
         ax.set_ylim(values.min() * 0.7, min(1.4 * values.max(), values.min() * 30))
     elif rule == "discrepancy":
         ax.set_ylim(-1.1, 3)
