@@ -3,7 +3,7 @@
     python benchmarks/every.py [--photographs DIR] [--training DIR] [--only NAME ...] [--out DIR]
 
 Each script's whole output is kept in DIR (default: benchmark-output). DIR of `--photographs` holds blur_i, clean_i and
-kernel_i .png, that of `--training` sharp grey images; without them the benchmarks that need them are left out, and so
+kernel_i .png for quality.py, that of `--training` sharp grey images for networks.py, which is left out without it. So
 are those whose libraries are not installed. One that fails is named in the table, and the exit status is 1.
 """
 
@@ -28,9 +28,10 @@ def names() -> list[str]:
 
 def arguments(name: str, args: argparse.Namespace) -> list[str] | None:
     """Of a script's command line; None where it cannot run."""
-    given = {"quality": args.photographs, "networks": args.training}
-    if name in given:
-        return ["--data", str(given[name])] if given[name] else None
+    if name == "quality" and args.photographs:
+        return ["--data", str(args.photographs)]
+    if name == "networks":
+        return ["--data", str(args.training)] if args.training else None
     return [] if name not in NEEDS or find_spec(NEEDS[name]) else None
 
 
