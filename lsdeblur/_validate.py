@@ -56,7 +56,8 @@ def as_float_array(array: Any, name: str, *, ndim: Iterable[int] | None = None) 
             f"{name} is complex ({a.dtype}); restoration is defined for real arrays: pass {name}.real or its magnitude"
         )
     if a.dtype.kind not in "buif":
-        raise TypeError(f"{name} must be an array of real numbers, not of dtype {a.dtype}")
+        hint = {"U": ": read a file first, lsdeblur.io.read(path).image", "O": ": pass the array that it holds"}
+        raise TypeError(f"{name} must be an array of real numbers, not of dtype {a.dtype}{hint.get(a.dtype.kind, '')}")
     if ndim is not None and a.ndim not in (allowed := tuple(ndim)):
         wanted = " or ".join(map(str, allowed))
         raise ValueError(f"{name} must have {wanted} axes, but its shape {a.shape} has {a.ndim}")

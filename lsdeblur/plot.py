@@ -415,10 +415,14 @@ def _show_section(ax: Axes, h: Array, vertical: str, brightest: float, unit: str
 
 
 def _reach(h: Array) -> int:
-    """Pixels on either side of the centre in which nearly all of the light lies: wings would make the rest a dot."""
+    """Pixels on either side of the centre that hold nearly all of the light, and every pixel of a hundredth of the peak.
+
+    Far wings would make the rest a dot.
+    """
     away = np.max([np.abs(at - s // 2) for at, s in zip(np.indices(h.shape), h.shape, strict=True)], axis=0)
     within = np.cumsum(np.bincount(away.ravel(), np.abs(h).ravel()))
-    return min(int(np.searchsorted(within, _SEEN * within[-1])) + 1, max(h.shape) // 2)
+    bright = int(away[np.abs(h) >= 0.01 * np.abs(h).max()].max())
+    return min(max(bright, int(np.searchsorted(within, _SEEN * within[-1]))) + 1, max(h.shape) // 2)
 
 
 def _show_field(grid: PSFGrid, fig: Figure | None) -> Figure:

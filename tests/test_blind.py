@@ -237,3 +237,11 @@ def test_a_given_psf_is_refined() -> None:
 def test_a_sharp_image_is_noticed() -> None:
     with pytest.warns(LsdeblurWarning, match="hardly a blur.*sharp.*restored all the same"):
         restore(leaves((140, 150), 3), method="blind", estimator="parametric", then="tikhonov")
+
+
+def test_psf_that_was_cut_by_its_frame_is_said_to_be() -> None:
+    """A shake of 21 pixels looked for in 9."""
+    scene = np.kron(np.random.default_rng(1).random((24, 24)), np.ones((8, 8)))
+    blurred = simulate.add_noise(simulate.blur(scene, psf.motion(21, 20)), noise_std=0.003, rng=0)
+    assert "it may be wider, give size=" in blind.estimate_psf(blurred, size=9).message
+    assert "wider" not in blind.estimate_psf(simulate.blur(scene, psf.gaussian(1.0)), size=13).message

@@ -105,7 +105,8 @@ def _finding(kind: str, found: PSFEstimate, width: float, shape: tuple[int, ...]
     """Kind, whether it is recoverable, and the sentence that says so."""
     widest = min(MAX_LENGTH, min(shape) / 4)
     if kind == "sharp":
-        return kind, True, f"sharp: blur of {width:.2f} pixels (standard deviation); nothing to restore but the noise"
+        fact = f"sharp: no simple blur, {width:.2f} pixels (standard deviation); nothing to restore but the noise"
+        return kind, True, f"{fact}, unless a camera's shake left fine edges in it: estimate_psf(image) would find that"
     extent = max(found.psf.shape) if found.parameters["family"] != "gaussian" else 4 * width
     if extent > widest:
         fact = f"{found.message}: blur of {extent:.0f} pixels, more than the {widest:.0f} that this frame shows"

@@ -33,6 +33,7 @@ _LARGEST = 0.3  # of the smaller side: a PSF of more leaves too little of the sc
 _PRICE = 8.0  # of a pixel of the PSF, in pixels of the image
 _POLISH = (1e-3, 3e-4)  # lambdas of the last rounds
 _MARGIN = 3
+_RIM = 0.02  # share of the light on the outermost pixels; PSFs that were found whole had half of that at the most
 _WINDOW = 512  # pixels to a side of the part that is looked at
 
 
@@ -106,12 +107,14 @@ def gradient_prior(
     finalists, last = _compared(finalists, image, 1.0, problem if first else None, (len(runs), total))
     best, *others = _polished(finalists, image)
     confidence = max((similarity(best.psf, run.psf) for run in others), default=0.5)
+    rim = 1 - float(best.psf[1:-1, 1:-1].sum() / best.psf.sum())
+    wider = f"; {rim:.0%} of its light lies on its rim: it may be wider, give size=" if rim > _RIM else ""
     return PSFEstimate(
         best.psf,
         "gradient-prior",
         confidence,
         f"a PSF of {len(best.psf)} x {len(best.psf)} pixels, the best of {len(begun)} candidates; "
-        f"its correlation with the nearest of the other finalists is {confidence:.2f}",
+        f"its correlation with the nearest of the other finalists is {confidence:.2f}{wider}",
         converged=first and last,
         n_iter=best.rounds,
         scores={f"{run.size} pixels, lambda {run.lam:g}": run.score for run in begun},
