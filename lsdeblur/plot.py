@@ -415,7 +415,7 @@ def _show_section(ax: Axes, h: Array, vertical: str, brightest: float, unit: str
 
 
 def _reach(h: Array) -> int:
-    """Pixels on either side of the centre that hold nearly all of the light, and every pixel of a hundredth of the peak.
+    """Pixels on either side of the centre that hold nearly all of the light, and each of a hundredth of the peak.
 
     Far wings would make the rest a dot.
     """
