@@ -74,6 +74,7 @@ def methods(case: Case, names: Sequence[str]) -> Iterator[tuple[str, str, np.nda
         yield f"method={name!r}", parameter, result.image
         if name == "tikhonov":
             yield "denoise_after='nlm'", "", restore(case.blurred, case.psf, denoise_after="nlm").image
+            yield "boundary='taper'", "", restore(case.blurred, case.psf, boundary="taper").image
 
 
 def main() -> None:
