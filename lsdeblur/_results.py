@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from lsdeblur._files import replacing
 from lsdeblur.errors import LsdeblurWarning
 
 __all__ = ["Diagnosis", "PSFEstimate", "Restoration", "Selection"]
@@ -181,7 +182,8 @@ class Restoration:
             warnings.warn(
                 f"{', '.join(foreign)} cannot be stored in a file: only the name is", LsdeblurWarning, stacklevel=2
             )
-        with open(path, "wb") as file:  # an open file keeps savez from appending a suffix of its own
+        # An open file keeps savez from appending a suffix of its own.
+        with replacing(path, overwrite=True) as temporary, temporary.open("wb") as file:
             np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
 
     @classmethod

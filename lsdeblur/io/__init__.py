@@ -25,14 +25,12 @@ Zarr needs ``pip install 'lsdeblur[dask]'``, FITS ``pip install 'lsdeblur[astro]
 from __future__ import annotations
 
 import os
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from lsdeblur._files import replacing
 from lsdeblur._methods import named
 from lsdeblur.errors import MissingDependencyError
 from lsdeblur.io._light import encoded, linear
@@ -184,37 +182,6 @@ def write(
     axis = channel_axis if channel_axis is not None or like is None else like.channel_axis
     with replacing(path, overwrite=overwrite) as temporary:
         named(_WRITERS[kind])(temporary, array, axis, like)
-
-
-@contextmanager
-def replacing(path: str | os.PathLike[str], *, overwrite: bool = False) -> Iterator[Path]:
-    """A name in the same folder to write to. It becomes `path` at the end; after an exception it is removed.
-
-    Raises
-    ------
-    FileNotFoundError
-        There is no such folder.
-    FileExistsError
-        `path` is there, and `overwrite` is False.
-    """
-    path = Path(path)
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"there is no folder {str(path.parent)!r} to write {path.name!r} into: make it first")
-    if path.exists() and not overwrite:
-        raise FileExistsError(
-            f"{str(path)!r} is there already: choose another name, or allow to replace it (overwrite=True, --force)"
-        )
-    temporary = path.with_name(f".{os.getpid()}-{path.name}")  # the suffix stays: writers look at it
-    try:
-        yield temporary
-        if path.is_dir():
-            shutil.rmtree(path)  # a Zarr array; no system replaces a folder at once
-        temporary.replace(path)
-    finally:
-        if temporary.is_dir():
-            shutil.rmtree(temporary)
-        else:
-            temporary.unlink(missing_ok=True)
 
 
 def format_of(path: str | os.PathLike[str], *, written: bool = False) -> str:
