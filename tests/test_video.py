@@ -148,7 +148,7 @@ def test_frames_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.Monke
         with pytest.raises(OSError, match=r"OpenCV wrote 1 of 3 frames to .*out.avi'"):
             video.restore_video(tmp_path / "in.avi", tmp_path / "out.avi", BLUR, lam=0.1)
     assert [path.name for path in tmp_path.iterdir()] == ["in.avi"]
-    with pytest.raises((OSError, ValueError), match="OpenCV (wrote|cannot write)"):
+    with pytest.raises((OSError, ValueError), match=r"OpenCV (wrote|cannot write)"):
         video.restore_video(tmp_path / "in.avi", tmp_path / "out.png", BLUR, lam=0.1)
     assert [path.name for path in tmp_path.iterdir()] == ["in.avi"]
 
