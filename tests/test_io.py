@@ -500,6 +500,27 @@ def test_pixels_that_are_no_light(tmp_path: Path, mode: str, suffix: str, text: 
             io.read(tmp_path / f"a{suffix}")
 
 
+def test_arguments_that_a_file_has_no_use_for(tmp_path: Path) -> None:
+    io.write(tmp_path / "a.png", pixels((9, 7, 3), "u1"), channel_axis=-1)
+    io.write(tmp_path / "grey.png", pixels((9, 7), "u1"))
+    io.write(tmp_path / "a.npy", pixels((9, 7), "u1"))
+    for name in ("a.png", "a.npy"):
+        with pytest.raises(ValueError, match=r"page='7': .* holds one image; leave page= out"):
+            io.read(tmp_path / name, page="7")
+    with pytest.raises(ValueError, match=r"channel_axis=0: .*has its channels on axis 2, as it says itself"):
+        io.read(tmp_path / "a.png", channel_axis=0)
+    with pytest.raises(ValueError, match=r"channel_axis=0: .*grey.png' has no channels"):
+        io.read(tmp_path / "grey.png", channel_axis=0)
+    assert io.read(tmp_path / "a.png", channel_axis=2).channel_axis == -1, "what it says itself"
+    tifffile.imwrite(tmp_path / "c.tif", pixels((2, 9, 7), "u1"), photometric="minisblack", metadata={"axes": "CYX"})
+    with pytest.raises(ValueError, match=r"channel_axis=2: .*has its channels on axis 0"):
+        io.read(tmp_path / "c.tif", channel_axis=2)
+    pytest.importorskip("zarr")
+    io.write(tmp_path / "a.zarr", pixels((9, 7), "u1"))
+    with pytest.raises(ValueError, match=r"page='x': .*is one array, not a group of them; leave page= out"):
+        io.read(tmp_path / "a.zarr", page="x")
+
+
 def test_names_that_are_no_images(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"there is no file .*check its name"):
         io.read(tmp_path / "a.png")

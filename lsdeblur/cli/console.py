@@ -91,8 +91,8 @@ def reason(error: Exception) -> str:
     """An error in words; one that is not for users keeps the name of its type."""
     if isinstance(error, MemoryError):
         return (
-            f"there is not enough memory ({error or type(error).__name__}): choose a part of the image, or restore it "
-            "tile by tile by lsdeblur.restore with tile= and out="
+            f"there is not enough memory ({str(error) or type(error).__name__}): choose a part of the image, or "
+            "restore it tile by tile by lsdeblur.restore with tile= and out="
         )
     expected = isinstance(error, (ValueError, TypeError, OSError, ImportError, RuntimeError))
     return str(error) if expected and str(error) else f"{type(error).__name__}: {error}"

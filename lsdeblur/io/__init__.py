@@ -56,6 +56,9 @@ FORMATS: dict[str, str] = {
 #: suffixes of films, which `lsdeblur.video` restores
 FILMS = (".avi", ".mp4", ".m4v", ".mov", ".mkv", ".webm")
 
+#: formats of which one file can hold several images
+_PAGED = ("tiff", "npz", "zarr", "fits")
+
 _READERS = {
     "png": "lsdeblur.io._photographs:read",
     "jpeg": "lsdeblur.io._photographs:read",
@@ -110,6 +113,8 @@ def read(path: str | os.PathLike[str], *, page: int | str | None = None, channel
         raise FileNotFoundError(f"there is no file {str(path)!r}: check its name and folder")
     if path.is_dir() and kind != "zarr":
         raise ValueError(f"{str(path)!r} is a folder, not an image: name a file in it")
+    if page is not None and kind not in _PAGED:
+        raise ValueError(f"page={page!r}: {str(path)!r} is {kind.upper()}, which holds one image; leave page= out")
     try:
         picture: Picture = named(_READERS[kind])(path, page, channel_axis)
     except (MissingDependencyError, Unreadable, PermissionError, MemoryError):
@@ -119,6 +124,10 @@ def read(path: str | os.PathLike[str], *, page: int | str | None = None, channel
             f"{str(path)!r} cannot be read as {kind.upper()}: {error or type(error).__name__}. It is damaged, cut "
             "short or of another format: copy or export it again"
         ) from error
+    own, axes = picture.channel_axis, picture.image.ndim
+    if channel_axis is not None and (own is None or not axes or own % axes != channel_axis % axes):
+        says = "has no channels" if own is None else f"has its channels on axis {own % axes}"
+        raise ValueError(f"channel_axis={channel_axis}: {str(path)!r} {says}, as it says itself; leave it out")
     if not picture.image.size:
         raise ValueError(f"{str(path)!r} holds no pixels: its shape is {picture.image.shape}")
     return picture

@@ -44,7 +44,9 @@ def read_zarr(path: Path, page: int | str | None, channel_axis: int | None) -> P
     """A Zarr array, whose chunks are read when they are used."""
     zarr = _zarr()
     found = zarr.open(str(path), mode="r")
-    if page is not None and not isinstance(found, zarr.Array) and str(page) in found:
+    if page is not None and isinstance(found, zarr.Array):
+        raise Unreadable(f"page={page!r}: {str(path)!r} is one array, not a group of them; leave page= out")
+    if page is not None and str(page) in found:
         found = found[str(page)]
     if not isinstance(found, zarr.Array):
         names = ", ".join(repr(name) for name, _ in found.arrays())
