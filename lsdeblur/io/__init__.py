@@ -19,7 +19,8 @@ suffix                read                               written
 .fits .fit .fts       an image with its header           the same
 ====================  =================================  ==========================================================
 
-Zarr needs ``pip install 'lsdeblur[dask]'``, FITS ``pip install 'lsdeblur[astro]'``. Films: `lsdeblur.video`.
+Zarr needs ``pip install 'lsdeblur[dask]'``, FITS ``pip install 'lsdeblur[astro]'``, TIFF files that LZW or JPEG
+compresses ``pip install 'lsdeblur[tiff]'``. Films: `lsdeblur.video`.
 """
 
 from __future__ import annotations
@@ -89,7 +90,8 @@ def read(path: str | os.PathLike[str], *, page: int | str | None = None, channel
         One page of a TIFF file, one array of an NPZ file (name), one HDU of a FITS file (number or name). By default
         all pages of a TIFF file as a stack, the only array, or the first HDU that holds an image.
     channel_axis : int, optional
-        Axis of channels in formats that do not say it: NPY, NPZ, Zarr, FITS. The others know.
+        Axis of channels in formats that do not say it: NPY, NPZ, Zarr, FITS, TIFF of pages of unknown kind. Where the
+        file says another one, that is an error.
 
     Returns
     -------
@@ -158,7 +160,7 @@ def write(
     channel_axis : int, optional
         Axis of channels; by default that of `like`.
     overwrite : bool
-        Whether a file of this name may be replaced.
+        Whether a file of this name may be replaced, or a Zarr array; no other folder ever is.
 
     Raises
     ------
@@ -167,8 +169,8 @@ def write(
     FileExistsError
         The file is there, and `overwrite` is False.
     ValueError
-        An unknown suffix; an image or type that the format cannot hold; NaN in a file of integers; JPEG, which would
-        lose what was restored.
+        An unknown suffix; an image or type that the format cannot hold; NaN in a file of integers, or values beyond
+        those of a smaller float; JPEG, which would lose what was restored.
     MissingDependencyError
         The format needs a library that is not installed.
 
