@@ -129,9 +129,7 @@ def check_figure(path: Path | None, force: bool) -> None:
     if path is None:
         return
     if path.suffix.lower() not in ("", *_FIGURES):
-        raise click.BadParameter(
-            f"{str(path)!r} is no figure: give it one of the suffixes {', '.join(_FIGURES)}", param_hint="--output"
-        )
+        raise click.BadParameter(f"{str(path)!r} is no figure: give it one of the suffixes {', '.join(_FIGURES)}")
     check_target(path, overwrite=force)
 
 

@@ -87,8 +87,8 @@ def as_stored(image: Array, dtype: npt.DTypeLike | None) -> Array:
         return np.clip(image, max(low, own.min), min(high, own.max)).astype(dtype)
     if not np.isfinite(image).all():
         raise ValueError(f"image has NaN or infinite values, which {dtype} cannot hold: write floats to .tif or .npy")
-    exact = image.dtype.itemsize > 2 * dtype.itemsize or image.dtype == np.float64  # whether it holds their limits
-    rounded = np.rint(image if exact else image.astype(np.float64))
+    wide = image.dtype.itemsize >= 2 * dtype.itemsize  # such floats hold the limits of the integers
+    rounded = np.rint(image if wide else image.astype(np.float64))
     return np.clip(rounded, low, float(high) if dtype.itemsize < 8 else np.nextafter(float(high), 0)).astype(dtype)
 
 
