@@ -27,10 +27,15 @@ def replacing(path: str | os.PathLike[str], *, overwrite: bool = False) -> Itera
         `path` is there, or has come meanwhile, and `overwrite` is False.
     IsADirectoryError
         `path` is a folder, and not that of a single Zarr array.
+    PermissionError
+        Its folder may not be written to.
     """
     path = Path(path)
     check_target(path, overwrite=overwrite)
-    folder = Path(tempfile.mkdtemp(prefix=".lsdeblur-", dir=path.parent))
+    try:
+        folder = Path(tempfile.mkdtemp(prefix=".lsdeblur-", dir=path.parent))
+    except PermissionError as error:
+        raise PermissionError(f"{str(path)!r} lies in a folder that may not be written to: choose another") from error
     try:
         temporary = folder / path.name  # writers look at the suffix
         yield temporary

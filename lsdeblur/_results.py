@@ -171,8 +171,8 @@ class Restoration:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write everything except `observed` to one compressed ``.npz`` file, which `load` reads back.
 
-        Arrays are stored exactly. An option that is a function or another object is stored by its text, with a
-        `LsdeblurWarning`: to repeat the call, pass the function again.
+        A file that is there is replaced, as a whole or not at all. Arrays are stored exactly. An option that is a
+        function or another object is stored by its text, with a `LsdeblurWarning`: to repeat the call, pass it again.
         """
         arrays: dict[str, Array] = {}
         foreign: list[str] = []

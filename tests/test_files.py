@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import stat
+import tempfile
 import threading
 from pathlib import Path
 
@@ -49,6 +50,15 @@ def test_a_file_appears_at_the_end(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["a.txt"]
     with pytest.raises(FileNotFoundError, match=r"there is no folder .*make it first"):
         put(tmp_path / "nowhere" / "a.txt", "x")
+
+
+def test_a_folder_that_is_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def closed(**_: object) -> str:
+        raise PermissionError(13, "Permission denied", "a name that nobody gave")
+
+    monkeypatch.setattr(tempfile, "mkdtemp", closed)
+    with pytest.raises(PermissionError, match=r"a.txt' lies in a folder that may not be written to: choose another"):
+        put(tmp_path / "a.txt", "x")
 
 
 def test_folders_are_never_replaced(tmp_path: Path) -> None:
