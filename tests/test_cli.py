@@ -163,6 +163,11 @@ def test_masks_and_missing_values(folder: Path, blurred: Array) -> None:
     assert run("restore", folder / "c.npy", "--psf", SPEC, "--mask", folder / "mask.png").exit_code == OK
     expected = restore(image, BLUR, mask=hidden | np.isnan(image)).image
     np.testing.assert_allclose(io.read(folder / "c_restored.npy").image, expected, rtol=1e-5)
+    pytest.importorskip("zarr")
+    io.write(folder / "d.zarr", image)
+    assert run("restore", folder / "d.zarr", "--psf", SPEC).exit_code == OK
+    expected = restore(np.nan_to_num(image), BLUR, mask=np.isnan(image)).image
+    np.testing.assert_array_equal(io.read(folder / "d_restored.zarr").image[...], expected)
 
 
 def test_colours_alpha_and_jpeg(folder: Path, blurred: Array) -> None:
@@ -431,11 +436,15 @@ def test_a_mapped_file_is_let_go_before_it_is_replaced(
 
 
 def test_masks_of_stacks(folder: Path, blurred: Array) -> None:
-    np.save(folder / "s.npy", np.stack([blurred] * 3))
+    np.save(folder / "s.npy", np.stack([blurred] * 3).astype(np.float32))
+    np.save(folder / "n.npy", np.stack([blurred, blurred, np.where(blurred == blurred.max(), np.nan, blurred)]))
     tifffile.imwrite(folder / "m.tif", np.zeros((2, *blurred.shape), np.uint8), photometric="minisblack")
-    result = run("restore", folder / "s.npy", "--psf", SPEC, "--mask", folder / "m.tif", "--lam", 0.1)
-    assert result.exit_code == FAILED
-    assert "the mask has 2 planes and the image 3: give one for each, or one plane for all" in result.stderr
+    for name in ("s.npy", "n.npy", "a.png"):
+        result = run("restore", folder / name, "--psf", SPEC, "--mask", folder / "m.tif", "--lam", 0.1)
+        assert result.exit_code == FAILED
+        assert f"--mask has shape {(2, *blurred.shape)} and the image " in result.stderr
+    io.write(folder / "m.png", np.zeros(blurred.shape, np.uint8))
+    assert run("restore", folder / "n.npy", "--psf", SPEC, "--mask", folder / "m.png", "--lam", 0.1).exit_code == OK
 
 
 def test_too_little_memory(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

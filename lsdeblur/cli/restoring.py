@@ -296,23 +296,23 @@ def _restored(
     picture: io.Picture, h: Any, stacked: bool, settings: Settings, callback: Callable[[Any], None]
 ) -> list[Restoration]:
     """One restoration; of a stack one for each plane."""
-    image: Any = picture.image
     axis = picture.channel_axis
-    image, mask = finite(image, axis)
+    image, mask = finite(picture.image[...], axis)
     if settings.mask is not None:
+        if settings.mask.shape not in (picture.shape, picture.shape[1:] if stacked else picture.shape):
+            raise ValueError(
+                f"--mask has shape {settings.mask.shape} and the image {picture.shape}: give one of that shape, or for "
+                "a stack one plane for all"
+            )
         mask = settings.mask if mask is None else mask | settings.mask
     if settings.linear:
-        image = io.linear(image[...], picture.white)
+        image = io.linear(image, picture.white)
     call = {"method": settings.method, "workers": settings.workers, "callback": callback, **settings.options}
     if not stacked:
         return [_restore.restore(image, h, channel_axis=axis, mask=mask, **call)]
     first = _plane_axis(picture)
-    planes = np.moveaxis(np.asarray(image[...]), first, 0)
+    planes = np.moveaxis(image, first, 0)
     masks = [None] * len(planes) if mask is None else mask if mask.ndim == 3 else [mask] * len(planes)
-    if len(masks) != len(planes):
-        raise ValueError(
-            f"the mask has {len(masks)} planes and the image {len(planes)}: give one for each, or one plane for all"
-        )
     if axis is not None:
         axis = axis % image.ndim - (axis % image.ndim > first)
     return [_restore.restore(a, h, channel_axis=axis, mask=m, **call) for a, m in zip(planes, masks, strict=True)]
@@ -320,7 +320,7 @@ def _restored(
 
 def finite(image: Any, channel_axis: int | None) -> tuple[Any, Any]:
     """The image with zeros for what is NaN or infinite, and the mask of that; None where nothing is."""
-    if not isinstance(image, np.ndarray) or image.dtype.kind != "f":
+    if image.dtype.kind != "f":
         return image, None
     unknown: Any = ~np.isfinite(image)
     if not unknown.any():
