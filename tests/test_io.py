@@ -639,8 +639,9 @@ def test_arguments_that_a_file_has_no_use_for(tmp_path: Path) -> None:
     for name in ("a.png", "a.npy"):
         with pytest.raises(ValueError, match=r"page='7': .* holds one image; leave page= out"):
             io.read(tmp_path / name, page="7")
-    with pytest.raises(ValueError, match=r"channel_axis=0: .*has its channels on axis 2, as it says itself"):
-        io.read(tmp_path / "a.png", channel_axis=0)
+    for axis in (0, 5, -2):
+        with pytest.raises(ValueError, match=rf"channel_axis={axis}: .*has its channels on axis 2, as it says itself"):
+            io.read(tmp_path / "a.png", channel_axis=axis)
     with pytest.raises(ValueError, match=r"channel_axis=0: .*grey.png' has no channels"):
         io.read(tmp_path / "grey.png", channel_axis=0)
     assert io.read(tmp_path / "a.png", channel_axis=2).channel_axis == -1, "what it says itself"

@@ -127,7 +127,7 @@ def read(path: str | os.PathLike[str], *, page: int | str | None = None, channel
             "short or of another format: copy or export it again"
         ) from error
     own, axes = picture.channel_axis, picture.image.ndim
-    if channel_axis is not None and (own is None or not axes or own % axes != channel_axis % axes):
+    if channel_axis is not None and (own is None or channel_axis not in (own % axes, own % axes - axes)):
         says = "has no channels" if own is None else f"has its channels on axis {own % axes}"
         raise ValueError(f"channel_axis={channel_axis}: {str(path)!r} {says}, as it says itself; leave it out")
     if not picture.image.size:
