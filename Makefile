@@ -3,7 +3,7 @@
 PYTHON ?= python3
 PY     := .venv/bin/python
 READY  := .venv/.ready
-EXTRAS := test,astro,cli,dask,deep,docs
+EXTRAS := test,astro,cli,dask,deep,docs,tiff
 
 export MPLBACKEND := Agg
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from lsdeblur._files import replacing
 from lsdeblur.errors import LsdeblurWarning
 
 __all__ = ["Diagnosis", "PSFEstimate", "Restoration", "Selection"]
@@ -170,8 +171,8 @@ class Restoration:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write everything except `observed` to one compressed ``.npz`` file, which `load` reads back.
 
-        Arrays are stored exactly. An option that is a function or another object is stored by its text, with a
-        `LsdeblurWarning`: to repeat the call, pass the function again.
+        A file that is there is replaced, as a whole or not at all. Arrays are stored exactly. An option that is a
+        function or another object is stored by its text, with a `LsdeblurWarning`: to repeat the call, pass it again.
         """
         arrays: dict[str, Array] = {}
         foreign: list[str] = []
@@ -181,7 +182,8 @@ class Restoration:
             warnings.warn(
                 f"{', '.join(foreign)} cannot be stored in a file: only the name is", LsdeblurWarning, stacklevel=2
             )
-        with open(path, "wb") as file:  # an open file keeps savez from appending a suffix of its own
+        # An open file keeps savez from appending a suffix of its own.
+        with replacing(path, overwrite=True) as temporary, temporary.open("wb") as file:
             np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
 
     @classmethod

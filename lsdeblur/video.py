@@ -18,6 +18,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from lsdeblur._files import replacing
 from lsdeblur._inputs import problem_of
 from lsdeblur._restore import plan, restore
 from lsdeblur._stage import Plan
@@ -159,7 +160,7 @@ def restore_video(source: str | Path, target: str | Path, psf: FilmPSF, *, codec
     Parameters
     ----------
     source, target : path
-        Films that OpenCV reads and writes; `target` must not exist.
+        Films that OpenCV reads and writes; `target` must not exist, and is written as a whole or not at all.
     psf, **options
         As for `restore_frames`.
     codec : str of four letters
@@ -173,6 +174,8 @@ def restore_video(source: str | Path, target: str | Path, psf: FilmPSF, *, codec
     Raises
     ------
     FileNotFoundError, FileExistsError, ValueError
+    OSError
+        OpenCV did not write all frames.
     """
     import cv2
 
@@ -181,18 +184,37 @@ def restore_video(source: str | Path, target: str | Path, psf: FilmPSF, *, codec
     images = ((frame / np.float32(255)) for frame in frames_of(source))
     rate = cv2.VideoCapture(str(source)).get(cv2.CAP_PROP_FPS) or 25.0
     count = 0
-    with ExitStack() as stack:
-        film = None
-        for image in restore_frames(images, psf, channel_axis=-1, **options):
-            if film is None:
-                size = image.shape[1], image.shape[0]
-                film = cv2.VideoWriter(str(target), cv2.VideoWriter.fourcc(*codec), rate, size)
-                stack.callback(film.release)
-                if not film.isOpened():
-                    raise ValueError(f"OpenCV cannot write {str(target)!r} with codec {codec!r}: try 'MJPG' and .avi")
-            film.write(np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8)[..., ::-1])
-            count += 1
+    with replacing(target) as path:
+        with ExitStack() as stack:
+            film = None
+            for image in restore_frames(images, psf, channel_axis=-1, **options):
+                if film is None:
+                    size = image.shape[1], image.shape[0]
+                    film = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*codec), rate, size)
+                    stack.callback(film.release)
+                    if not film.isOpened():
+                        raise ValueError(
+                            f"OpenCV cannot write {str(target)!r} with codec {codec!r}: try 'MJPG' and .avi"
+                        )
+                film.write(np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8)[..., ::-1])
+                count += 1
+        if (kept := _length(path)) != count:  # OpenCV does not raise
+            raise OSError(
+                f"OpenCV wrote {kept} of {count} frames to {str(target)!r}: it must be a film, such as .avi with codec "
+                "'MJPG', on a disk with room for it"
+            )
     return count
+
+
+def _length(path: Path) -> int:
+    """The number of frames that OpenCV finds in a film, by going through it."""
+    import cv2
+
+    film = cv2.VideoCapture(str(path))
+    try:
+        return sum(1 for _ in iter(film.grab, False))
+    finally:
+        film.release()
 
 
 def flicker(frames: Iterable[npt.ArrayLike], reference: Iterable[npt.ArrayLike]) -> float:

@@ -19,9 +19,10 @@ ROOT = Path(__file__).resolve().parents[1]
 
 # A layer, a file or a folder, may import only the layers that stand before it.
 LAYER_LINE = """
-    errors < _results < _validate < _kernels < _fft < _methods < psf < boundary < _inputs < spectrum < noise < filters
-    < selection < free < spacevar < simulate < _stores < tiling < _stage < _gains < direct < _tiled < posterior
-    < denoise < frames < iterative < blind < _dask < _restore < video < metrics < plot < report < io < compat < cli
+    errors < _files < _results < _validate < _kernels < _fft < _methods < psf < boundary < _inputs < spectrum < noise
+    < filters < selection < free < spacevar < simulate < _stores < tiling < _stage < _gains < direct < _tiled
+    < posterior < denoise < frames < iterative < blind < _dask < _restore < video < metrics < plot < report < io
+    < compat < cli
 """
 LAYERS = [layer.strip() for layer in LAYER_LINE.split("<")]
 ENTRANCES = {"__init__", "__main__"}  # these may import every layer

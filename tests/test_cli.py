@@ -163,6 +163,11 @@ def test_masks_and_missing_values(folder: Path, blurred: Array) -> None:
     assert run("restore", folder / "c.npy", "--psf", SPEC, "--mask", folder / "mask.png").exit_code == OK
     expected = restore(image, BLUR, mask=hidden | np.isnan(image)).image
     np.testing.assert_allclose(io.read(folder / "c_restored.npy").image, expected, rtol=1e-5)
+    pytest.importorskip("zarr")
+    io.write(folder / "d.zarr", image)
+    assert run("restore", folder / "d.zarr", "--psf", SPEC).exit_code == OK
+    expected = restore(np.nan_to_num(image), BLUR, mask=np.isnan(image)).image
+    np.testing.assert_array_equal(io.read(folder / "d_restored.zarr").image[...], expected)
 
 
 def test_colours_alpha_and_jpeg(folder: Path, blurred: Array) -> None:
@@ -355,6 +360,102 @@ def test_results_that_would_meet_in_one_file(folder: Path, blurred: Array) -> No
     (folder / "empty").mkdir()
     result = run("restore", folder / "empty", "--psf", SPEC)
     assert (result.exit_code, "holds no image that is not restored yet" in result.stderr) == (USAGE, True)
+
+
+def film(path: Path, frame: Array, n: int = 2) -> None:
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10.0, frame.shape[::-1])
+    for _ in range(n):
+        writer.write(np.dstack([frame] * 3))
+    writer.release()
+
+
+def test_what_meets_in_one_file_fails_alone(folder: Path, blurred: Array) -> None:
+    assert cv2.imwrite(str(folder / "a.jpg"), blurred)
+    film(folder / "f.avi", blurred)
+    for dry in (("--dry-run",), ()):
+        result = run("restore", folder, "--psf", SPEC, "--method", "wiener", "--json", "-o", folder / "new", *dry)
+        assert result.exit_code == FAILED
+        found = {Path(r["input"]).name: r.get("error", "") for r in records(result)}
+        assert {name for name, error in found.items() if not error} == {"b.tif"}
+        assert "2 results would be written to" in found["a.jpg"]
+        assert found["a.jpg"] == found["a.png"]
+        assert "films are restored by --method tikhonov" in found["f.avi"]
+        assert (folder / "new").exists() != bool(dry)
+    assert {name for name in names(folder) if "restored" in name} == {"new/b_restored.tif"}
+    barred = run("restore", folder / "b.tif", folder / "f.avi", "--psf", SPEC, "--channel-axis", 0, "--json")
+    assert "--channel-axis: not there for films" in records(barred)[1]["error"]
+
+
+def test_a_film_is_written_as_a_film(folder: Path, blurred: Array) -> None:
+    film(folder / "f.avi", blurred)
+    for dry in ((), ("--dry-run",)):
+        result = run("restore", folder / "f.avi", "--psf", SPEC, "-o", folder / "f2.png", "--lam", 0.1, *dry)
+        assert (result.exit_code, "f2.png' is no film: give --output" in result.stderr) == (FAILED, True)
+    assert not (folder / "f2.png").exists()
+
+
+def test_an_option_and_its_flag(folder: Path, blurred: Array) -> None:
+    args = ("restore", folder / "a.png", "--psf", SPEC, "--option", "boundary=zero")
+    assert run(*args).exit_code == OK
+    expected = restore(blurred, BLUR, boundary="zero").image
+    np.testing.assert_array_equal(io.read(folder / "a_restored.png").image, np.clip(np.rint(expected), 0, 255))
+    twice = run(*args, "--boundary", "edge", "--force")
+    assert (twice.exit_code, "boundary is given by --boundary and by --option: give it once" in twice.stderr) == (
+        2,
+        True,
+    )
+
+
+def test_folders_are_written_into_and_never_replaced(folder: Path) -> None:
+    assert run("restore", folder / "a.png", "--psf", SPEC, "-o", f"{folder}/out.2024/").exit_code == OK
+    assert (folder / "out.2024" / "a_restored.png").is_file()
+    (folder / "group.zarr").mkdir()
+    (folder / "group.zarr" / "kept").write_text("precious")
+    for dry in ((), ("--dry-run",)):
+        result = run("restore", folder / "a.png", "--psf", SPEC, "-o", folder / "group.zarr", "--force", *dry)
+        assert (result.exit_code, "is a folder" in result.stderr) == (FAILED, True)
+    assert (folder / "group.zarr" / "kept").read_text() == "precious"
+
+
+def test_a_mapped_file_is_let_go_before_it_is_replaced(
+    folder: Path, blurred: Array, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    np.save(folder / "c.npy", blurred)
+    seen: list[Any] = []
+    write = io.write
+
+    def noted(path: Path, image: Array, *, like: io.Picture, **options: Any) -> None:
+        seen.append(like.image)
+        write(path, image, like=like, **options)
+
+    monkeypatch.setattr(io, "write", noted)
+    assert run("restore", folder / "c.npy", "--psf", SPEC, "-o", folder / "c.npy", "--force").exit_code == OK
+    assert not isinstance(seen[0], np.memmap)
+    expected = np.clip(np.rint(restore(blurred, BLUR).image), 0, 255)
+    np.testing.assert_array_equal(np.load(folder / "c.npy"), expected)
+
+
+def test_masks_of_stacks(folder: Path, blurred: Array) -> None:
+    np.save(folder / "s.npy", np.stack([blurred] * 3).astype(np.float32))
+    np.save(folder / "n.npy", np.stack([blurred, blurred, np.where(blurred == blurred.max(), np.nan, blurred)]))
+    tifffile.imwrite(folder / "m.tif", np.zeros((2, *blurred.shape), np.uint8), photometric="minisblack")
+    for name in ("s.npy", "n.npy", "a.png"):
+        result = run("restore", folder / name, "--psf", SPEC, "--mask", folder / "m.tif", "--lam", 0.1)
+        assert result.exit_code == FAILED
+        assert f"--mask has shape {(2, *blurred.shape)} and the image " in result.stderr
+    io.write(folder / "m.png", np.zeros(blurred.shape, np.uint8))
+    assert run("restore", folder / "n.npy", "--psf", SPEC, "--mask", folder / "m.png", "--lam", 0.1).exit_code == OK
+
+
+def test_too_little_memory(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def huge(*_: Any, **__: Any) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(io, "read", huge)
+    for args in (("restore", folder / "a.png", "--psf", SPEC), ("lcurve", folder / "a.png", "--psf", SPEC)):
+        result = run(*args)
+        assert result.exit_code == FAILED
+        assert "there is not enough memory (MemoryError): choose a part of the image, or " in result.stderr
 
 
 def test_errors_of_other_commands_are_one_line(folder: Path) -> None:

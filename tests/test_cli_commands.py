@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from lsdeblur import estimate_psf, io, psf, restore, simulate
+from lsdeblur import estimate_psf, io, plot, psf, restore, simulate
 from lsdeblur.cli import arguments
 from lsdeblur.cli.group import command
+from lsdeblur.selection import RULES
 
 Array = Any
 SPEC = "motion:length=5,angle=30"
@@ -142,7 +143,7 @@ def test_lcurve(folder: Path, blurred: Array) -> None:
     (record,) = records(run(*args, "--json"))
     expected = restore(blurred, BLUR)
     assert expected.selection is not None
-    assert record["choices"] == dict(expected.selection.choices)
+    assert record["choices"] == dict.fromkeys(RULES) | dict(expected.selection.choices)
     assert record["lam"] == expected.lam
     result = run(*args, "-o", folder / "curve.png")
     assert result.stdout.splitlines()[-1] == expected.message
@@ -173,6 +174,76 @@ def test_compare(folder: Path, blurred: Array) -> None:
     assert (folder / "sheet.png").read_bytes().startswith(b"\x89PNG")
     wrong = run("compare", folder / "a.png", "--psf", SPEC, "--methods", "tikhonov,magic")
     assert (wrong.exit_code, "magic: no method" in wrong.stderr) == (USAGE, True)
+
+
+@pytest.mark.parametrize("command_", [("lcurve",), ("compare", "--methods", "wiener"), ("psf", "estimate")])
+def test_targets_are_checked_before_anything_is_computed(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, command_: tuple[str, ...]
+) -> None:
+    monkeypatch.setattr(io, "read", lambda *_, **__: pytest.fail("read"))
+    args = (*command_, folder / "a.png", *(("--psf", SPEC) if "psf" not in command_ else ()))
+    (folder / "figs").mkdir()
+    (folder / "figs" / "kept").write_text("precious")
+    (folder / "old.png").write_text("old")
+    (folder / "old.npy").write_text("old")
+    kind = "npy" if "psf" in command_ else "png"
+    assert "is there already" in run(*args, "-o", folder / f"old.{kind}").stderr
+    assert "there is no folder" in run(*args, "-o", folder / "nowhere" / f"x.{kind}").stderr
+    assert "a folder" in run(*args, "-o", folder / "figs", "--force").stderr
+    assert (folder / "figs" / "kept").read_text() == "precious"
+    wrong = run(*args, "-o", folder / ("h.png" if "psf" in command_ else "curve.xyz"))
+    assert (wrong.exit_code, "PNG holds integers" in wrong.stderr or "is no figure" in wrong.stderr) == (USAGE, True)
+
+
+def test_figures_without_a_suffix_are_png(folder: Path) -> None:
+    assert run("lcurve", folder / "a.png", "--psf", SPEC, "-o", folder / "curve").exit_code == OK
+    assert (folder / "curve").read_bytes().startswith(b"\x89PNG")
+    assert run("psf", "show", SPEC, "--plot", folder / "h.PDF").exit_code == OK
+    assert (folder / "h.PDF").read_bytes().startswith(b"%PDF")
+    assert {path.name for path in folder.iterdir()} == {"a.png", "curve", "h.PDF"}
+
+
+def test_rules_without_an_answer_are_listed(folder: Path) -> None:
+    """The L-curve of noise alone has no corner."""
+    noise = np.random.default_rng(0).normal(100, 5, (48, 48))
+    np.save(folder / "noise.npy", noise)
+    args = ("lcurve", folder / "noise.npy", "--psf", "delta", "--boundary", "periodic")
+    chosen = dict(restore(noise, psf.delta(), boundary="periodic").selection.choices)  # type: ignore[union-attr]
+    missing = set(RULES) - set(chosen) - {"discrepancy", "sure"}
+    assert missing, "all rules have an answer: the test needs another image"
+    (record,) = records(run(*args, "--json"))
+    assert record["choices"] == dict.fromkeys(RULES) | chosen
+    lines = {line.split()[0]: line for line in run(*args).stdout.splitlines()}
+    for rule in missing:
+        assert lines[rule].split()[1:] == ["-", "no", "answer"]
+    assert lines["sure"].split(maxsplit=2)[1:] == ["-", "needs the noise's level"]
+    wrong = run(*args, "--boundary", "nope")
+    assert (wrong.exit_code, "'nope' is not one of" in wrong.stderr) == (USAGE, True)
+
+
+def test_compare_of_missing_values_and_of_channels_that_come_first(
+    folder: Path, blurred: Array, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    colours = np.stack([blurred, blurred[::-1], blurred[:, ::-1]]).astype(np.float32)
+    colours[1, 40, 50] = np.nan
+    np.save(folder / "c.npy", colours)
+    io.write(folder / "truth.png", np.nan_to_num(colours), dtype=np.uint8, channel_axis=0)
+    drawn: dict[str, Array] = {}
+    compare = plot.compare
+    monkeypatch.setattr(plot, "compare", lambda shown: (drawn.update(shown), compare(shown))[1])
+    args = ("compare", folder / "c.npy", "--psf", SPEC, "--methods", "tikhonov", "--channel-axis", 0)
+    result = run(*args, "-o", folder / "sheet.png", "--truth", folder / "truth.png", "--json")
+    assert result.exit_code == OK, result.output
+    mask = np.isnan(colours).any(axis=0)
+    expected = restore(np.nan_to_num(colours), BLUR, channel_axis=0, mask=mask).image
+    np.testing.assert_array_equal(drawn["tikhonov"], np.moveaxis(expected, 0, -1))
+    assert drawn["observed"].shape == (*blurred.shape, 3)
+    first, second = records(result)
+    assert "psnr" not in first, "unknown pixels have no PSNR"
+    error = np.mean((expected - np.nan_to_num(colours)) ** 2)
+    assert second["psnr"] == pytest.approx(-10 * np.log10(error), abs=0.01), "white is 1 for floats"
+    none = run("compare", folder / "a.png", "--psf", SPEC, "--methods", ",")
+    assert (none.exit_code, "',' names no method; there are inverse," in " ".join(none.stderr.split())) == (USAGE, True)
 
 
 def test_bench() -> None:

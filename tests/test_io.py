@@ -113,6 +113,23 @@ def test_alpha_is_kept_and_not_part_of_the_image(tmp_path: Path, name: str, dtyp
     np.testing.assert_array_equal(again.image[..., 0] if again.image.ndim > half.ndim else again.image, half)
 
 
+def test_grey_with_alpha_stays_grey_in_png(tmp_path: Path) -> None:
+    for dtype in ("u1", "u2"):
+        stored, path = pixels((9, 7, 2), dtype), tmp_path / f"{dtype}.png"
+        rows = b"".join(b"\0" + row.astype(f">{dtype}").tobytes() for row in stored)
+        path.write_bytes(png(7, 9, 8 * np.dtype(dtype).itemsize, 4, rows))
+        picture = io.read(path)
+        assert picture.channel_axis is None
+        np.testing.assert_array_equal(picture.image, stored[..., 0])
+        np.testing.assert_array_equal(picture.alpha, stored[..., 1])
+        io.write(tmp_path / f"{dtype}-again.png", picture.image, like=picture)
+        assert (tmp_path / f"{dtype}-again.png").read_bytes()[24:26] == bytes([8 * np.dtype(dtype).itemsize, 4])
+        again = io.read(tmp_path / f"{dtype}-again.png")
+        np.testing.assert_array_equal(again.image, stored[..., 0])
+        np.testing.assert_array_equal(again.alpha, stored[..., 1])
+    np.testing.assert_array_equal(np.asarray(opened(tmp_path / "u1-again.png")), pixels((9, 7, 2), "u1"))
+
+
 def test_samples_of_tiff_keep_their_meaning(tmp_path: Path) -> None:
     for name, photometric, extra in (("a", "rgb", ["unspecified"]), ("b", "minisblack", ["unspecified"] * 3)):
         stored = pixels((9, 7, 4), "u1")
@@ -174,6 +191,44 @@ def test_colour_profile_and_resolution_are_kept(tmp_path: Path, source: str, tar
     assert again.info["dpi"] == pytest.approx((300, 200), abs=0.01)
 
 
+@pytest.mark.parametrize("orientation", [3, 6])
+@pytest.mark.parametrize(("source", "target"), [("a.png", "b.png"), ("a.jpg", "b.png"), ("a.tif", "b.tif")])
+def test_resolution_turns_with_the_image(tmp_path: Path, source: str, target: str, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112], exif[0x011A], exif[0x011B] = orientation, 300.0, 200.0
+    original = Image.fromarray(pixels((16, 8, 3), "u1"))
+    original.save(tmp_path / source, exif=exif, dpi=(300, 200))
+    picture = io.read(tmp_path / source)
+    io.write(tmp_path / target, picture.image, like=picture)
+    again, expected = opened(tmp_path / target), (200, 300) if orientation == 6 else (300, 200)
+    assert again.size == ((16, 8) if orientation == 6 else (8, 16))
+    assert again.info["dpi"] == pytest.approx(expected, abs=0.01)
+    assert (again.getexif()[0x011A], again.getexif()[0x011B]) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_every_page_is_turned(tmp_path: Path, orientation: int) -> None:
+    stack = pixels((3, 9, 7, 4), "u1")
+    for name, pages, options in (
+        ("grey", stack[..., 0], {"photometric": "minisblack"}),
+        ("alpha", stack, {"photometric": "rgb", "extrasamples": ["unassalpha"]}),
+    ):
+        path = tmp_path / f"{name}.tif"
+        tifffile.imwrite(path, pages, extratags=[(274, "H", 1, orientation, True)], **options)
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        upright = []
+        for page in pages:
+            Image.fromarray(page).save(tmp_path / "page.png", exif=exif)
+            upright.append(np.asarray(ImageOps.exif_transpose(opened(tmp_path / "page.png"))))
+        picture = io.read(path)
+        parts = [picture.image] if picture.alpha is None else [picture.image, picture.alpha[..., np.newaxis]]
+        np.testing.assert_array_equal(np.concatenate(parts, axis=-1), upright)
+        io.write(tmp_path / "again.tif", picture.image, like=picture, overwrite=True)
+        np.testing.assert_array_equal(tifffile.imread(tmp_path / "again.tif"), upright)
+        assert io.read(tmp_path / "again.tif").image.shape == picture.image.shape
+
+
 def test_resolution_in_centimetres_and_without_unit(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "a.tif", pixels((9, 7), "u1"), resolution=(100, 50), resolutionunit="centimeter")
     picture = io.read(tmp_path / "a.tif")
@@ -221,6 +276,27 @@ def test_ome_metadata_survive(tmp_path: Path) -> None:
         assert not part.is_ome, "a description of another shape would be wrong"
 
 
+def test_descriptions_follow_the_type(tmp_path: Path) -> None:
+    about = {"axes": "ZYX", "PhysicalSizeX": 0.1, "SignificantBits": 12}
+    tifffile.imwrite(tmp_path / "a.ome.tif", pixels((5, 9, 7), "u2"), ome=True, metadata=about)
+    picture = io.read(tmp_path / "a.ome.tif")
+    for dtype, name in (("f4", "float"), ("f8", "double"), ("u1", "uint8")):
+        io.write(tmp_path / "b.ome.tif", picture.image / 300, like=picture, dtype=dtype, overwrite=True)
+        with tifffile.TiffFile(tmp_path / "b.ome.tif") as file:
+            pixel = file.ome_metadata[file.ome_metadata.index("<Pixels") :].partition(">")[0]
+            assert f'Type="{name}"' in pixel
+            assert 'PhysicalSizeX="0.1"' in pixel
+            assert "SignificantBits" not in pixel
+            assert file.series[0].dtype == np.dtype(dtype)
+    io.write(tmp_path / "c.ome.tif", picture.image, like=picture, dtype="f2")
+    with tifffile.TiffFile(tmp_path / "c.ome.tif") as file:
+        assert not file.is_ome, "OME has no such type"
+    tifffile.imwrite(tmp_path / "d.tif", pixels((3, 9, 7), "u1"), photometric="rgb", planarconfig="separate")
+    picture = io.read(tmp_path / "d.tif")
+    io.write(tmp_path / "e.tif", picture.image, like=picture)
+    np.testing.assert_array_equal(tifffile.imread(tmp_path / "e.tif"), picture.image)
+
+
 def test_planar_colours_and_inverted_grey(tmp_path: Path) -> None:
     colours = pixels((9, 7, 3), "u1")
     tifffile.imwrite(tmp_path / "a.tif", np.moveaxis(colours, -1, 0), photometric="rgb", planarconfig="separate")
@@ -250,11 +326,20 @@ def test_tiff_that_has_no_single_image(tmp_path: Path) -> None:
         io.read(tmp_path / "b.tif")
 
 
-def test_compression_that_needs_a_library(tmp_path: Path) -> None:
+def test_compression_that_needs_a_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    image = pixels((9, 7), "u2")
+    Image.fromarray(image).save(tmp_path / "a.tif", compression="tiff_lzw")
     if importlib.util.find_spec("imagecodecs"):
-        pytest.skip("imagecodecs is installed")
-    Image.fromarray(pixels((9, 7), "u1")).save(tmp_path / "a.tif", compression="tiff_lzw")
-    with pytest.raises(MissingDependencyError, match=r"compressed by LZW.*pip install imagecodecs"):
+        picture = io.read(tmp_path / "a.tif")
+        np.testing.assert_array_equal(picture.image, image)
+        io.write(tmp_path / "b.tif", picture.image, like=picture)
+        np.testing.assert_array_equal(io.read(tmp_path / "b.tif").image, image)
+
+        def missing(*_: Any, **__: Any) -> None:
+            raise ValueError("<COMPRESSION.LZW: 5> requires the 'imagecodecs' package")
+
+        monkeypatch.setattr(tifffile.TiffPageSeries, "asarray", missing)
+    with pytest.raises(MissingDependencyError, match=r"compressed by LZW.*pip install 'lsdeblur\[tiff\]'"):
         io.read(tmp_path / "a.tif")
 
 
@@ -285,6 +370,45 @@ def test_zarr_keeps_attributes_and_chunks(tmp_path: Path) -> None:
     again = zarr.open_array(tmp_path / "b.zarr", mode="r")
     assert (again.chunks, again.attrs["microscope"], again.dtype) == ((4, 4), "confocal", np.uint16)
     assert (again[...] == 65535).all()
+
+
+def test_zarr_keeps_shards_and_names(tmp_path: Path) -> None:
+    zarr = pytest.importorskip("zarr")
+    options = {"chunks": (4, 4), "shards": (8, 8), "dimension_names": ("y", "x")}
+    zarr.create_array(tmp_path / "a.zarr", shape=(16, 8), dtype="u2", **options)[...] = pixels((16, 8), "u2")
+    picture = io.read(tmp_path / "a.zarr")
+    io.write(tmp_path / "b.zarr", picture.image[...], like=picture)
+    again = zarr.open_array(tmp_path / "b.zarr", mode="r")
+    assert (again.chunks, again.shards, again.metadata.dimension_names) == ((4, 4), (8, 8), ("y", "x"))
+    np.testing.assert_array_equal(again[...], pixels((16, 8), "u2"))
+    zarr.create_array(tmp_path / "v2.zarr", shape=(9, 7), dtype="u2", chunks=(4, 4), zarr_format=2)[...] = 3
+    old = io.read(tmp_path / "v2.zarr")
+    io.write(tmp_path / "c.zarr", old.image[...], like=old)
+    assert zarr.open_array(tmp_path / "c.zarr", mode="r").chunks == (4, 4)
+
+
+def test_other_arrays_of_a_group_are_kept(tmp_path: Path) -> None:
+    zarr = pytest.importorskip("zarr")
+    group = zarr.open_group(tmp_path / "exp.zarr", mode="w")
+    group.create_array("raw", data=pixels((9, 7), "u2"))
+    with pytest.raises(IsADirectoryError, match=r"is a folder, and of folders only a single Zarr array"):
+        io.write(tmp_path / "exp.zarr", pixels((9, 7), "u2"), overwrite=True)
+    np.testing.assert_array_equal(io.read(tmp_path / "exp.zarr", page="raw").image[...], pixels((9, 7), "u2"))
+
+
+def test_fits_sums_are_those_of_the_new_values(tmp_path: Path) -> None:
+    fits = pytest.importorskip("astropy.io.fits")
+    hdu = fits.PrimaryHDU(pixels((9, 7), "i2"))
+    hdu.header["BLANK"] = -32768
+    hdu.writeto(tmp_path / "a.fits", checksum=True)
+    picture = io.read(tmp_path / "a.fits")
+    io.write(tmp_path / "b.fits", picture.image + 1.5, like=picture, dtype="f4")
+    with fits.open(tmp_path / "b.fits", checksum=True) as again:
+        assert {"CHECKSUM", "DATASUM"} <= set(again[0].header)
+        assert "BLANK" not in again[0].header
+        assert again[0].verify_checksum() == again[0].verify_datasum() == 1
+    io.write(tmp_path / "c.fits", pixels((9, 7), "f4"))
+    assert "CHECKSUM" not in fits.getheader(tmp_path / "c.fits")
 
 
 def test_fits_keeps_its_header(tmp_path: Path) -> None:
@@ -339,6 +463,14 @@ def test_integers_are_rounded_and_clipped_never_rescaled(tmp_path: Path) -> None
     io.write(tmp_path / "g.npy", np.array([[-5, 70000]], "i4"), dtype="u2")
     assert io.read(tmp_path / "f.npy").image.tolist() == [[0, 200]]
     assert io.read(tmp_path / "g.npy").image.tolist() == [[0, 65535]]
+    io.write(tmp_path / "h.npy", np.array([[-1.0, 60000.0]], "f2"), dtype="u2")
+    assert io.read(tmp_path / "h.npy").image.tolist() == [[0, 60000]]
+    io.write(tmp_path / "i.npy", np.array([[1.0, np.inf]]), dtype="f4")
+    assert io.read(tmp_path / "i.npy").image.tolist() == [[1, np.inf]]
+    beyond = (([[1e300, np.nan]], "f4", r"1e\+300, and float32"), ([[70000]], "f2", r"7e\+04, and float16"))
+    for image, dtype, text in beyond:
+        with pytest.raises(ValueError, match=rf"image has values up to {text}.*store it as float64, or divide"):
+            io.write(tmp_path / "j.npy", image, dtype=dtype)
     with pytest.raises(ValueError, match="NaN or infinite values, which uint8 cannot hold"):
         io.write(tmp_path / "e.png", [[np.nan]], dtype="u1")
     with pytest.raises(ValueError, match="complex128, to be stored as complex128: only real numbers"):
@@ -498,6 +630,28 @@ def test_pixels_that_are_no_light(tmp_path: Path, mode: str, suffix: str, text: 
     else:
         with pytest.raises(ValueError, match=text):
             io.read(tmp_path / f"a{suffix}")
+
+
+def test_arguments_that_a_file_has_no_use_for(tmp_path: Path) -> None:
+    io.write(tmp_path / "a.png", pixels((9, 7, 3), "u1"), channel_axis=-1)
+    io.write(tmp_path / "grey.png", pixels((9, 7), "u1"))
+    io.write(tmp_path / "a.npy", pixels((9, 7), "u1"))
+    for name in ("a.png", "a.npy"):
+        with pytest.raises(ValueError, match=r"page='7': .* holds one image; leave page= out"):
+            io.read(tmp_path / name, page="7")
+    for axis in (0, 5, -2):
+        with pytest.raises(ValueError, match=rf"channel_axis={axis}: .*has its channels on axis 2, as it says itself"):
+            io.read(tmp_path / "a.png", channel_axis=axis)
+    with pytest.raises(ValueError, match=r"channel_axis=0: .*grey.png' has no channels"):
+        io.read(tmp_path / "grey.png", channel_axis=0)
+    assert io.read(tmp_path / "a.png", channel_axis=2).channel_axis == -1, "what it says itself"
+    tifffile.imwrite(tmp_path / "c.tif", pixels((2, 9, 7), "u1"), photometric="minisblack", metadata={"axes": "CYX"})
+    with pytest.raises(ValueError, match=r"channel_axis=2: .*has its channels on axis 0"):
+        io.read(tmp_path / "c.tif", channel_axis=2)
+    pytest.importorskip("zarr")
+    io.write(tmp_path / "a.zarr", pixels((9, 7), "u1"))
+    with pytest.raises(ValueError, match=r"page='x': .*is one array, not a group of them; leave page= out"):
+        io.read(tmp_path / "a.zarr", page="x")
 
 
 def test_names_that_are_no_images(tmp_path: Path) -> None:

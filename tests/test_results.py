@@ -86,6 +86,21 @@ def test_round_trip_of_a_restoration_repeats_the_call(tmp_path: Path) -> None:
     np.testing.assert_array_equal(again.image, result.image)
 
 
+def test_a_failure_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(file: Any, **_: Any) -> None:
+        file.write(b"PK")
+        raise OSError("no space left on device")
+
+    SMALLEST.save(tmp_path / "r.npz")
+    with monkeypatch.context() as patched:
+        patched.setattr(np, "savez_compressed", full)
+        with pytest.raises(OSError, match="no space left"):
+            FULL.save(tmp_path / "r.npz")
+    assert same(Restoration.load(tmp_path / "r.npz"), SMALLEST)
+    FULL.save(tmp_path / "r.npz")
+    assert same(Restoration.load(tmp_path / "r.npz"), FULL)
+
+
 @pytest.mark.parametrize(
     ("scalar", "expected"), [(np.float64(0.5), 0.5), (np.float32(0.5), 0.5), (np.int64(3), 3), (np.bool_(True), True)]
 )

@@ -113,6 +113,46 @@ def test_files(tmp_path: Path, film: tuple[list[Array], list[Array]]) -> None:
         video.restore_video(tmp_path / "text.avi", tmp_path / "x.avi", BLUR)
 
 
+def test_frames_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """OpenCV says nothing when the disk is full, nor of an image in place of a film."""
+    import cv2
+
+    original, codec = cv2.VideoWriter, cv2.VideoWriter.fourcc(*"MJPG")
+
+    def frames(name: str) -> Any:
+        return original(str(tmp_path / name), codec, 10.0, (48, 40))
+
+    writer = frames("in.avi")
+    for i in range(3):
+        writer.write(np.full((40, 48, 3), 60 * i + 40, np.uint8))
+    writer.release()
+
+    class Full:
+        """Takes one frame."""
+
+        fourcc = staticmethod(original.fourcc)
+
+        def __init__(self, path: str, *_: Any) -> None:
+            self.film, self.left = frames(path), 1
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self.film, name)
+
+        def write(self, frame: Array) -> None:
+            if self.left:
+                self.film.write(frame)
+            self.left = 0
+
+    with monkeypatch.context() as full:
+        full.setattr(cv2, "VideoWriter", Full)
+        with pytest.raises(OSError, match=r"OpenCV wrote 1 of 3 frames to .*out.avi'"):
+            video.restore_video(tmp_path / "in.avi", tmp_path / "out.avi", BLUR, lam=0.1)
+    assert [path.name for path in tmp_path.iterdir()] == ["in.avi"]
+    with pytest.raises((OSError, ValueError), match=r"OpenCV (wrote|cannot write)"):
+        video.restore_video(tmp_path / "in.avi", tmp_path / "out.png", BLUR, lam=0.1)
+    assert [path.name for path in tmp_path.iterdir()] == ["in.avi"]
+
+
 @pytest.mark.parametrize(
     ("frames", "options", "match"),
     [

@@ -13,6 +13,7 @@ import click
 import numpy as np
 
 from lsdeblur import io, psf
+from lsdeblur._files import check_target, replacing
 from lsdeblur._methods import BLIND, check_options, resolve
 from lsdeblur._restore import restore
 
@@ -21,6 +22,9 @@ __all__ = [
     "RESTORED",
     "asked_method",
     "channel_option",
+    "check_figure",
+    "draw",
+    "figure_option",
     "force",
     "json_option",
     "page_option",
@@ -38,12 +42,14 @@ GENERATORS = ("airy", "box", "delta", "disk", "gaussian", "kolmogorov", "moffat"
 
 _SPEC_HELP = "motion:length=15,angle=30, gaussian:sigma=2, disk:radius=4, ...; file:psf.tif; or blind."
 _OWN = {"image", "psf", "method", "channel_axis", "mask", "workers", "callback", "out", "options"}  # not by --option
+_FIGURES = (".png", ".pdf", ".svg")
 _OF_FILMS = {"neighbours", "codec"}  # of lsdeblur.video.restore_video
 
 psf_option = click.option("--psf", "spec", required=True, metavar="SPEC", help=f"The blur: {_SPEC_HELP}")
 page_option = click.option("--page", metavar="PAGE", help="Page of a TIFF, array of an NPZ, HDU of a FITS file.")
 channel_option = click.option("--channel-axis", type=int, help="Axis of channels in NPY, NPZ, Zarr and FITS files.")
 force = click.option("--force", is_flag=True, help="Replace files that are there.")
+figure_option = click.option("-o", "--output", type=click.Path(path_type=Path), help="Where to draw (PNG, PDF, SVG).")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, one object a line.")
 pairs_option = click.option(
     "--option", "pairs", multiple=True, metavar="KEY=VALUE", help="Any other argument of lsdeblur.restore; repeatable."
@@ -116,6 +122,21 @@ def asked_method(
     except (TypeError, ValueError) as error:
         raise click.UsageError(str(error)) from None
     return method, options
+
+
+def check_figure(path: Path | None, force: bool) -> None:
+    """Refuse a figure that could not be written, before anything is computed; without a suffix it is a PNG."""
+    if path is None:
+        return
+    if path.suffix.lower() not in ("", *_FIGURES):
+        raise click.BadParameter(f"{str(path)!r} is no figure: give it one of the suffixes {', '.join(_FIGURES)}")
+    check_target(path, overwrite=force)
+
+
+def draw(figure: Any, path: Path, force: bool) -> None:
+    """Write a Matplotlib figure."""
+    with replacing(path, overwrite=force) as temporary:
+        figure.savefig(temporary, format=path.suffix[1:].lower() or "png")
 
 
 def sources(inputs: Iterable[str]) -> list[Path]:

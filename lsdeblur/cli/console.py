@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-__all__ = ["interactive", "number", "print_json", "print_table", "progress", "told"]
+__all__ = ["interactive", "number", "print_json", "print_table", "progress", "reason", "told"]
 
 _SHOWN = (UserWarning, RuntimeWarning)  # what the authors of libraries tell each other is left out
 
@@ -85,6 +85,17 @@ class _Rate(ProgressColumn):
         if not task.speed:
             return Text("")
         return Text(f"{task.speed:.1f}/s" if task.speed >= 1 else f"{1 / task.speed:.1f} s each")
+
+
+def reason(error: Exception) -> str:
+    """An error in words; one that is not for users keeps the name of its type."""
+    if isinstance(error, MemoryError):
+        return (
+            f"there is not enough memory ({str(error) or type(error).__name__}): choose a part of the image, or "
+            "restore it tile by tile by lsdeblur.restore with tile= and out="
+        )
+    expected = isinstance(error, (ValueError, TypeError, OSError, ImportError, RuntimeError))
+    return str(error) if expected and str(error) else f"{type(error).__name__}: {error}"
 
 
 def interactive() -> bool:

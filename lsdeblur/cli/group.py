@@ -10,6 +10,7 @@ import click
 
 from lsdeblur._version import __version__
 from lsdeblur.cli import looking, machine, psfs, restoring
+from lsdeblur.cli.console import reason
 from lsdeblur.errors import ParameterChoiceError
 
 __all__ = ["INTERRUPTED", "Group", "command"]
@@ -37,8 +38,8 @@ class Group(click.Group):
             ctx.exit(INTERRUPTED)
         except BrokenPipeError:
             raise
-        except (ValueError, TypeError, OSError, ImportError, ParameterChoiceError) as error:
-            raise click.ClickException(str(error)) from error
+        except (ValueError, TypeError, OSError, ImportError, MemoryError, ParameterChoiceError) as error:
+            raise click.ClickException(reason(error)) from error
 
 
 @click.group(cls=Group, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]})

@@ -7,24 +7,27 @@ from pathlib import Path
 from typing import Any
 
 import click
+import numpy as np
 
 from lsdeblur import blind, io, metrics
 from lsdeblur._methods import METHODS
 from lsdeblur._restore import restore
+from lsdeblur.boundary import BOUNDARIES
 from lsdeblur.cli import arguments
 from lsdeblur.cli.console import print_json, print_table, told
+from lsdeblur.cli.restoring import finite
+from lsdeblur.selection import NEED_NOISE, RULES
 
 __all__ = ["compare", "diagnose", "lcurve"]
 
-_figure = click.option("-o", "--output", type=click.Path(path_type=Path), help="Where to draw (PNG, PDF, SVG).")
 _image = click.argument("image", type=click.Path(exists=True, path_type=Path))
 
 
 @click.command(epilog="\b\nlsdeblur lcurve photo.png --psf disk:radius=4 -o curve.png")
 @_image
 @arguments.psf_option
-@_figure
-@click.option("--boundary", default="free", show_default=True)
+@arguments.figure_option
+@click.option("--boundary", type=click.Choice(sorted(BOUNDARIES)), default="free", show_default=True)
 @arguments.page_option
 @arguments.channel_option
 @arguments.force
@@ -34,22 +37,24 @@ def lcurve(
     force: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Print the lambda that every rule chooses, and draw the L-curve."""
+    arguments.check_figure(output, force)
     picture, h = _read(image, spec, page, channel_axis)
+    axis = picture.channel_axis
+    values, mask = finite(picture.image[...], axis)
     with told(image.name):
-        result = restore(picture.image[...], h, channel_axis=picture.channel_axis, boundary=boundary)
+        result = restore(values, h, channel_axis=axis, boundary=boundary, mask=mask)
     assert result.selection is not None  # "auto" always chooses
     if output is not None:
         from lsdeblur import plot
 
-        figure: Any = plot.l_curve(result.selection).figure
-        with io.replacing(output, overwrite=force) as path:
-            figure.savefig(path)
-    rules = dict(result.selection.choices)
+        arguments.draw(plot.l_curve(result.selection).figure, output, force)
+    rules: dict[str, Any] = dict.fromkeys(RULES) | dict(result.selection.choices)
     if as_json:
         print_json({"input": str(image), "lam": result.lam, "rule": result.selection.criterion, "choices": rules})
         return
-    used = result.selection.criterion
-    print_table(("rule", "lambda", ""), [(rule, lam, "used" if rule == used else "") for rule, lam in rules.items()])
+    notes = {rule: "needs the noise's level" if rule in NEED_NOISE else "no answer" for rule in RULES}
+    notes |= dict.fromkeys(result.selection.choices, "") | {result.selection.criterion: "used"}
+    print_table(("rule", "lambda", ""), [(rule, lam, notes.get(rule, "")) for rule, lam in rules.items()])
     click.echo(result.message)
 
 
@@ -86,7 +91,7 @@ def diagnose(images: tuple[str, ...], page: str | None, channel_axis: int | None
 @arguments.psf_option
 @click.option("--methods", default="tikhonov,wiener,tv", show_default=True, help="Names, with commas between.")
 @click.option("--truth", type=click.Path(exists=True, path_type=Path), help="The sharp image, of the same shape.")
-@_figure
+@arguments.figure_option
 @arguments.page_option
 @arguments.channel_option
 @arguments.force
@@ -97,19 +102,24 @@ def compare(
 ) -> None:  # fmt: skip
     """Restore an image by several methods, and say what each took and gave."""
     names = [name.strip() for name in methods.split(",") if name.strip()]
+    if not names:
+        raise click.BadParameter(f"{methods!r} names no method; there are {', '.join(METHODS)}", param_hint="--methods")
     if unknown := [name for name in names if name not in METHODS]:
         raise click.BadParameter(
             f"{', '.join(unknown)}: no method; there are {', '.join(METHODS)}", param_hint="--methods"
         )
+    arguments.check_figure(output, force)
     picture, h = _read(image, spec, page, channel_axis)
-    sharp = None if truth is None else io.read(truth, page=page, channel_axis=channel_axis).image[...]
-    shown: dict[str, Any] = {"observed": picture.image[...]}
-    records = [_scores({"method": "(observed)"}, picture.image[...], sharp, picture)]
+    axis = picture.channel_axis
+    values, mask = finite(picture.image[...], axis)
+    sharp = None if truth is None else _truth(truth, picture, page, channel_axis)
+    shown: dict[str, Any] = {"observed": values}
+    records = [_scores({"method": "(observed)"}, values, sharp if mask is None else None, picture)]
     for name in names:
         method, options = arguments.asked_method(name, h is None, {})
         start = time.perf_counter()
         with told(name):
-            result = restore(picture.image[...], h, method=method, channel_axis=picture.channel_axis, **options)
+            result = restore(values, h, method=method, channel_axis=axis, mask=mask, **options)
         seconds = time.perf_counter() - start
         record = {"method": name, "seconds": seconds, "lam": result.lam, "noise_std": result.noise_std}
         records.append(_scores(record, result.image, sharp, picture))
@@ -117,8 +127,9 @@ def compare(
     if output is not None:
         from lsdeblur import plot
 
-        with io.replacing(output, overwrite=force) as path:
-            plot.compare(shown).savefig(path)
+        if axis is not None:
+            shown = {name: np.moveaxis(each, axis, -1) for name, each in shown.items()}
+        arguments.draw(plot.compare(shown), output, force)
     if as_json:
         for record in records:
             print_json(record)
@@ -134,6 +145,16 @@ def _read(image: Path, spec: str, page: str | None, channel_axis: int | None) ->
         psf = arguments.psf_from(spec)
     picture = io.read(image, page=page, channel_axis=channel_axis)
     return picture, psf(picture.shape)
+
+
+def _truth(path: Path, picture: io.Picture, page: str | None, channel_axis: int | None) -> Any:
+    """The sharp image; page and axis of channels are meant for it, too, where it is of the same format."""
+    if io.format_of(path) != picture.format:
+        page = channel_axis = None
+    found = io.read(path, page=page, channel_axis=channel_axis)
+    if picture.channel_axis is None or found.channel_axis is None:
+        return found.image[...]
+    return np.moveaxis(found.image[...], found.channel_axis, picture.channel_axis)
 
 
 def _scores(record: dict[str, Any], image: Any, sharp: Any, picture: io.Picture) -> dict[str, Any]:

@@ -28,6 +28,7 @@ _EXTRAS = {
     "cli": ("click", "rich"),
     "dask": ("dask", "zarr"),
     "astro": ("astropy",),
+    "tiff": ("imagecodecs",),
     "deep": ("torch", "safetensors", "onnx", "onnxruntime"),
     "mkl": ("mkl_fft", "mkl-service"),
 }

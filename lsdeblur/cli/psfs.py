@@ -9,6 +9,7 @@ import click
 import numpy as np
 
 from lsdeblur import io
+from lsdeblur._files import check_target
 from lsdeblur.cli import arguments
 from lsdeblur.cli.console import print_json, print_table, told
 from lsdeblur.psf import PSFGrid
@@ -45,13 +46,13 @@ def show(spec: str, figure: Path | None, force: bool, as_json: bool) -> None:
     The centroid is given from the centre pixel, rows downwards. Widths are standard deviations along the longest
     direction and across it, in pixels; the angle of the longest direction is counter-clockwise on the screen.
     """
+    arguments.check_figure(figure, force)
     h = _uniform(f"file:{spec}" if Path(spec).exists() else spec)
     numbers = _numbers(h)
     if figure is not None:
         from lsdeblur import plot
 
-        with io.replacing(figure, overwrite=force) as path:
-            plot.show_psf(h).savefig(path)
+        arguments.draw(plot.show_psf(h), figure, force)
     if as_json:
         print_json(numbers)
     else:
@@ -75,6 +76,9 @@ def estimate(
     """Find the PSF of a blurred image, and write it."""
     from lsdeblur.blind import estimate_psf
 
+    if io.format_of(output, written=True) == "png":
+        raise click.BadParameter(f"a PSF is floats, and PNG holds integers: write .tif, not {str(output)!r}")
+    check_target(output, overwrite=force)
     picture = io.read(image, page=page, channel_axis=channel_axis)
     values = io.linear(picture.image[...], picture.white) if linear else picture.image[...]
     with told(image.name):

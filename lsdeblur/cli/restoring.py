@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,14 @@ import click
 import numpy as np
 
 from lsdeblur import _restore, io
+from lsdeblur._files import check_target, replacing
 from lsdeblur._methods import METHODS, named
 from lsdeblur._results import Restoration
 from lsdeblur.boundary import BOUNDARIES
 from lsdeblur.cli import arguments
-from lsdeblur.cli.console import interactive, print_json, print_table, progress, told
+from lsdeblur.cli.console import interactive, print_json, print_table, progress, reason, told
 
-__all__ = ["Job", "Settings", "restore"]
+__all__ = ["Job", "Settings", "finite", "restore"]
 
 _REPORT = "lsdeblur.report:write"
 _METHODS_HELP = f"One of {', '.join(METHODS)}.  [default: tikhonov; wavelet after --psf blind]"
@@ -27,12 +29,13 @@ _METHODS_HELP = f"One of {', '.join(METHODS)}.  [default: tikhonov; wavelet afte
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One file to restore, and what is written for it."""
+    """One file to restore, what is written for it, and why that makes no sense, if it does not."""
 
     source: Path
     output: Path
     report: Path | None = None
     archive: Path | None = None
+    problem: str = ""
 
     @property
     def is_film(self) -> bool:
@@ -64,28 +67,26 @@ class Settings:
 @click.command(epilog="\b\nlsdeblur restore photo.jpg --psf motion:length=15,angle=30 --linear")
 @click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
 @arguments.psf_option
-@click.option(
-    "-o", "--output", type=click.Path(path_type=Path), help="File, or folder.  [default: NAME_restored beside]"
-)
+@click.option("-o", "--output", type=click.Path(), help="File, or folder.  [default: NAME_restored beside]")
 @click.option("--method", type=click.Choice(list(METHODS)), metavar="METHOD", help=_METHODS_HELP)
 @click.option("--lam", metavar="LAMBDA", help="Regularisation strength, or the rule that chooses it.  [default: auto]")
-@click.option("--boundary", type=click.Choice(sorted(BOUNDARIES)), default="free", show_default=True)
+@click.option("--boundary", type=click.Choice(sorted(BOUNDARIES)), help="What lies beyond the frame.  [default: free]")
 @arguments.pairs_option
 @click.option("--linear", is_flag=True, help="Restore light: undo the sRGB curve before, and apply it again after.")
 @click.option("--mask", type=click.Path(exists=True, path_type=Path), help="Image, not black where pixels are unknown.")
 @click.option("--float", "as_float", is_flag=True, help="Write float32, not the type of the input; a PNG becomes TIFF.")
 @arguments.page_option
 @arguments.channel_option
-@click.option("--report", type=click.Path(path_type=Path), help="HTML page of each restoration; a folder for several.")
-@click.option("--save-result", "archive", type=click.Path(path_type=Path), help="Restoration as .npz; likewise.")
+@click.option("--report", type=click.Path(), help="HTML page of each restoration; a folder for several.")
+@click.option("--save-result", "archive", type=click.Path(), help="Restoration as .npz; likewise.")
 @click.option("--workers", type=click.IntRange(1), help="Threads.  [default: all processors]")
 @arguments.force
 @click.option("--dry-run", is_flag=True, help="Say what would be read and written, and do nothing.")
 @arguments.json_option
 def restore(
-    inputs: tuple[str, ...], spec: str, output: Path | None, method: str | None, lam: str | None, boundary: str,
-    pairs: tuple[str, ...], mask: Path | None, report: Path | None, archive: Path | None, dry_run: bool,
-    as_json: bool, **rest: Any,
+    inputs: tuple[str, ...], spec: str, output: str | None, method: str | None, lam: str | None,
+    boundary: str | None, pairs: tuple[str, ...], mask: Path | None, report: str | None, archive: str | None,
+    dry_run: bool, as_json: bool, **rest: Any,
 ) -> None:  # fmt: skip
     """Restore images: files, folders, 'patterns*.tif' and films.
 
@@ -93,17 +94,20 @@ def restore(
     PNG, that of a film as AVI. Values are rounded and clipped to the type, never rescaled. From folders and patterns,
     files named *_restored are left out. Values that are NaN are restored like masked ones.
     """
-    given = arguments.values(pairs) | ({} if lam is None else arguments.values([f"lam={lam}"]))
+    given = arguments.values(pairs)
+    for key, value in {"lam": lam, "boundary": boundary}.items():
+        if value is not None and key in given:
+            raise click.UsageError(f"{key} is given by --{key} and by --option: give it once")
+        given |= {} if value is None else arguments.values([f"{key}={value}"])
     with told("--psf"):
         psf = arguments.psf_from(spec)
     jobs = _jobs(arguments.sources(inputs), output, report, archive, rest["as_float"])
     films = any(job.is_film for job in jobs)
     name, options = arguments.asked_method(method, spec == "blind", given, films=films)
-    options["boundary"] = boundary
-    if films:
-        barred = {"mask": mask, "report": report, "save-result": archive, "page": rest["page"]}
-        barred |= {"linear": rest["linear"] or None, "float": rest["as_float"] or None}
-        _check_films(name, [f"--{key}" for key, value in barred.items() if value is not None])
+    barred = {"mask": mask, "report": report, "save-result": archive, "page": rest["page"]}
+    barred |= {"channel-axis": rest["channel_axis"], "linear": rest["linear"] or None}
+    barred |= {"float": rest["as_float"] or None}
+    jobs = _checked(jobs, name, [f"--{key}" for key, value in barred.items() if value is not None])
     settings = Settings(psf=psf, method=name, options=options, mask=_mask_of(mask), **rest)
     records: list[dict[str, Any]] = []
     if not dry_run:
@@ -126,12 +130,10 @@ def restore(
         click.get_current_context().exit(1)
 
 
-def _jobs(
-    files: list[Path], output: Path | None, report: Path | None, archive: Path | None, as_float: bool
-) -> list[Job]:
-    """What is written where; several results in one file make no sense."""
+def _jobs(files: list[Path], output: str | None, report: str | None, archive: str | None, as_float: bool) -> list[Job]:
+    """What is written where."""
     several = len(files) > 1
-    jobs = [
+    return [
         Job(
             path,
             _beside(path, output, several, as_float),
@@ -140,50 +142,69 @@ def _jobs(
         )
         for path in files
     ]
-    for path, count in Counter(target for job in jobs for target in job.targets).items():
-        if count > 1:
-            raise click.UsageError(f"{count} results would be written to {str(path)!r}: restore them one by one")
-    return jobs
 
 
-def _beside(path: Path, output: Path | None, several: bool, as_float: bool) -> Path:
+def _checked(jobs: list[Job], method: str, barred: list[str]) -> list[Job]:
+    """The jobs with their problems. Where all have one, the command makes no sense, and nothing is begun."""
+    counts = Counter(target for job in jobs for target in job.targets)
+    checked = [replace(job, problem=_problem(job, counts, method, barred)) for job in jobs]
+    if all(job.problem for job in checked):
+        raise click.UsageError(checked[0].problem)
+    return checked
+
+
+def _problem(job: Job, counts: Counter[Path], method: str, barred: list[str]) -> str:
+    for path in job.targets:
+        if counts[path] > 1:
+            return f"{counts[path]} results would be written to {str(path)!r}: restore them one by one, with --output"
+    if job.is_film and method != "tikhonov":
+        return f"films are restored by --method tikhonov with a given PSF, not by {method!r}"
+    if job.is_film and barred:
+        return f"{', '.join(barred)}: not there for films, which are restored frame by frame"
+    return ""
+
+
+def _beside(path: Path, option: str | None, several: bool, as_float: bool) -> Path:
     """The file that an image is written to, in its own format if that can be written and hold the values."""
     stem, suffix = _parted(path)
     if suffix.lower() in io.FILMS:
         suffix = ".avi"
     elif suffix.lower() in (".jpg", ".jpeg", ".png"):
         suffix = ".tif" if as_float else ".png"
-    if output is None:
+    if option is None:
         return path.with_name(f"{stem}{arguments.RESTORED}{suffix}")
-    if output.is_dir() and output.suffix.lower() != ".zarr":
+    output = Path(option)
+    if _is_folder(option):
         return output / f"{stem}{arguments.RESTORED}{suffix}"
     if not several and output.suffix:
         return output
     if output.suffix.lower() in (*io.FORMATS, *io.FILMS):
-        raise click.UsageError(f"--output {str(output)!r} is one file for several images: give a folder")
+        raise click.UsageError(f"--output {option!r} is one file for several images: give a folder")
     return output / f"{stem}{arguments.RESTORED}{suffix}"
 
 
-def _target(path: Path, option: Path | None, suffix: str, several: bool, name: str) -> Path | None:
+def _target(path: Path, option: str | None, suffix: str, several: bool, name: str) -> Path | None:
     """The file of a report or an archive."""
-    if option is None or not (several or option.is_dir() or not option.suffix):
-        return option
-    if option.suffix and not option.is_dir():
-        raise click.UsageError(f"{name} {str(option)!r} is one file for several images: give a folder")
-    return option / f"{_parted(path)[0]}{suffix}"
+    if option is None:
+        return None
+    folder, target = _is_folder(option), Path(option)
+    if not (several or folder or not target.suffix):
+        return target
+    if target.suffix and not folder:
+        raise click.UsageError(f"{name} {option!r} is one file for several images: give a folder")
+    return target / f"{_parted(path)[0]}{suffix}"
+
+
+def _is_folder(option: str) -> bool:
+    """Whether a target is a folder: it is there as one, or is written as one; an array in a .zarr is no such folder."""
+    path = Path(option)
+    return path.suffix.lower() != ".zarr" and (path.is_dir() or option.endswith(("/", os.sep)))
 
 
 def _parted(path: Path) -> tuple[str, str]:
     """Stem and suffix; that of a compressed file has two parts."""
     suffix = ".fits.gz" if path.name.lower().endswith(".fits.gz") else path.suffix
     return path.name[: len(path.name) - len(suffix)], suffix
-
-
-def _check_films(method: str, barred: list[str]) -> None:
-    if method != "tikhonov":
-        raise click.UsageError(f"films are restored by --method tikhonov with a given PSF, not by {method!r}")
-    if barred:
-        raise click.UsageError(f"{', '.join(barred)}: not there for films, which are restored frame by frame")
 
 
 def _mask_of(path: Path | None) -> Any:
@@ -197,20 +218,29 @@ def _mask_of(path: Path | None) -> Any:
 
 def _planned(job: Job, force: bool) -> dict[str, Any]:
     """What is to be done, or why it cannot be, as far as names tell."""
-    there = [str(path) for path in job.targets if path.exists() and not force]
     record = {"input": str(job.source), "output": str(job.output), "writes": [str(path) for path in job.targets]}
-    if there:
-        return record | {"status": "failed", "error": f"{', '.join(there)}: there already; --force replaces it"}
     try:
-        if not job.is_film:
-            io.format_of(job.output, written=True)
-    except ValueError as error:
-        return record | {"status": "failed", "error": str(error)}
-    return record | {"status": "planned"}
+        problem = job.problem or _obstacle(job, force)
+    except (ValueError, OSError) as error:
+        problem = str(error)
+    return record | ({"status": "failed", "error": problem} if problem else {"status": "planned"})
+
+
+def _obstacle(job: Job, force: bool) -> str:
+    if there := [str(path) for path in job.targets if path.exists() and not force]:
+        return f"{', '.join(there)}: there already; --force replaces it"
+    if job.is_film and not job.output.name.lower().endswith(io.FILMS):
+        return f"{str(job.output)!r} is no film: give --output one of the suffixes {', '.join(io.FILMS)}"
+    if not job.is_film:
+        io.format_of(job.output, written=True)
+    for path in job.targets:
+        if path.exists():  # a folder may not be replaced
+            check_target(path, overwrite=True)
+    return ""
 
 
 def _make_folders(jobs: list[Job]) -> None:
-    for folder in {path.parent for job in jobs for path in job.targets}:
+    for folder in {path.parent for job in jobs if not job.problem for path in job.targets}:
         folder.mkdir(parents=True, exist_ok=True)
 
 
@@ -224,14 +254,14 @@ def _attempt(job: Job, settings: Settings, callback: Callable[[Any], None]) -> d
                 found = _film(job, settings) if job.is_film else _image(job, settings, callback)
                 record |= {"status": "restored", **found}
         except Exception as error:
-            expected = isinstance(error, (ValueError, TypeError, OSError, ImportError, RuntimeError))
-            text = str(error) if expected and str(error) else f"{type(error).__name__}: {error}"
-            record |= {"status": "failed", "error": text}
+            record |= {"status": "failed", "error": reason(error)}
     return record | {"seconds": round(time.perf_counter() - start, 3), "warnings": warned}
 
 
 def _image(job: Job, settings: Settings, callback: Callable[[Any], None]) -> dict[str, Any]:
     picture = io.read(job.source, page=settings.page, channel_axis=settings.channel_axis)
+    if job.output.exists() and isinstance(picture.image, np.memmap):
+        picture = replace(picture, image=np.array(picture.image))  # Windows replaces no file that is mapped
     h = settings.psf(picture.shape)
     stacked = len(picture.shape) == 3 and (h is None or h.ndim == 2)
     if stacked and (job.report or job.archive):
@@ -255,10 +285,10 @@ def _image(job: Job, settings: Settings, callback: Callable[[Any], None]) -> dic
 def _keep(job: Job, result: Restoration, force: bool) -> None:
     """The evidence beside the image."""
     if job.archive is not None:
-        with io.replacing(job.archive, overwrite=force) as path:
+        with replacing(job.archive, overwrite=force) as path:
             result.save(path)
     if job.report is not None:
-        with io.replacing(job.report, overwrite=force) as path:
+        with replacing(job.report, overwrite=force) as path:
             named(_REPORT)(result, path, title=job.source.name)
 
 
@@ -266,25 +296,37 @@ def _restored(
     picture: io.Picture, h: Any, stacked: bool, settings: Settings, callback: Callable[[Any], None]
 ) -> list[Restoration]:
     """One restoration; of a stack one for each plane."""
-    image: Any = picture.image
     axis = picture.channel_axis
-    mask = settings.mask
-    if isinstance(image, np.ndarray) and image.dtype.kind == "f" and not np.isfinite(image).all():
-        unknown: Any = ~np.isfinite(image)
-        unknown = unknown if axis is None else unknown.any(axis=axis)
-        mask = unknown if mask is None else mask | unknown
-        image = np.nan_to_num(image, nan=0.0, posinf=0.0, neginf=0.0)
+    image, mask = finite(picture.image[...], axis)
+    if settings.mask is not None:
+        if settings.mask.shape not in (picture.shape, picture.shape[1:] if stacked else picture.shape):
+            raise ValueError(
+                f"--mask has shape {settings.mask.shape} and the image {picture.shape}: give one of that shape, or for "
+                "a stack one plane for all"
+            )
+        mask = settings.mask if mask is None else mask | settings.mask
     if settings.linear:
-        image = io.linear(image[...], picture.white)
+        image = io.linear(image, picture.white)
     call = {"method": settings.method, "workers": settings.workers, "callback": callback, **settings.options}
     if not stacked:
         return [_restore.restore(image, h, channel_axis=axis, mask=mask, **call)]
     first = _plane_axis(picture)
-    planes = np.moveaxis(np.asarray(image[...]), first, 0)
+    planes = np.moveaxis(image, first, 0)
     masks = [None] * len(planes) if mask is None else mask if mask.ndim == 3 else [mask] * len(planes)
     if axis is not None:
         axis = axis % image.ndim - (axis % image.ndim > first)
     return [_restore.restore(a, h, channel_axis=axis, mask=m, **call) for a, m in zip(planes, masks, strict=True)]
+
+
+def finite(image: Any, channel_axis: int | None) -> tuple[Any, Any]:
+    """The image with zeros for what is NaN or infinite, and the mask of that; None where nothing is."""
+    if image.dtype.kind != "f":
+        return image, None
+    unknown: Any = ~np.isfinite(image)
+    if not unknown.any():
+        return image, None
+    mask = unknown if channel_axis is None else unknown.any(axis=channel_axis)
+    return np.nan_to_num(image, nan=0.0, posinf=0.0, neginf=0.0), mask
 
 
 def _plane_axis(picture: io.Picture) -> int:
@@ -298,7 +340,7 @@ def _film(job: Job, settings: Settings) -> dict[str, Any]:
 
     first = next(video.frames_of(job.source), np.empty((0, 0)))
     h = settings.psf(first.shape[:2])
-    with io.replacing(job.output, overwrite=settings.force) as path:
+    with replacing(job.output, overwrite=settings.force) as path:
         count = video.restore_video(job.source, path, h, workers=settings.workers, **settings.options)
     return {"method": settings.method, "lam": settings.options.get("lam"), "message": f"{count} frames"}
 

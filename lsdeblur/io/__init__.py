@@ -19,20 +19,19 @@ suffix                read                               written
 .fits .fit .fts       an image with its header           the same
 ====================  =================================  ==========================================================
 
-Zarr needs ``pip install 'lsdeblur[dask]'``, FITS ``pip install 'lsdeblur[astro]'``. Films: `lsdeblur.video`.
+Zarr needs ``pip install 'lsdeblur[dask]'``, FITS ``pip install 'lsdeblur[astro]'``, TIFF files that LZW or JPEG
+compresses ``pip install 'lsdeblur[tiff]'``. Films: `lsdeblur.video`.
 """
 
 from __future__ import annotations
 
 import os
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from lsdeblur._files import replacing
 from lsdeblur._methods import named
 from lsdeblur.errors import MissingDependencyError
 from lsdeblur.io._light import encoded, linear
@@ -57,6 +56,9 @@ FORMATS: dict[str, str] = {
 }
 #: suffixes of films, which `lsdeblur.video` restores
 FILMS = (".avi", ".mp4", ".m4v", ".mov", ".mkv", ".webm")
+
+#: formats of which one file can hold several images
+_PAGED = ("tiff", "npz", "zarr", "fits")
 
 _READERS = {
     "png": "lsdeblur.io._photographs:read",
@@ -88,7 +90,8 @@ def read(path: str | os.PathLike[str], *, page: int | str | None = None, channel
         One page of a TIFF file, one array of an NPZ file (name), one HDU of a FITS file (number or name). By default
         all pages of a TIFF file as a stack, the only array, or the first HDU that holds an image.
     channel_axis : int, optional
-        Axis of channels in formats that do not say it: NPY, NPZ, Zarr, FITS. The others know.
+        Axis of channels in formats that do not say it: NPY, NPZ, Zarr, FITS, TIFF of pages of unknown kind. Where the
+        file says another one, that is an error.
 
     Returns
     -------
@@ -112,6 +115,8 @@ def read(path: str | os.PathLike[str], *, page: int | str | None = None, channel
         raise FileNotFoundError(f"there is no file {str(path)!r}: check its name and folder")
     if path.is_dir() and kind != "zarr":
         raise ValueError(f"{str(path)!r} is a folder, not an image: name a file in it")
+    if page is not None and kind not in _PAGED:
+        raise ValueError(f"page={page!r}: {str(path)!r} is {kind.upper()}, which holds one image; leave page= out")
     try:
         picture: Picture = named(_READERS[kind])(path, page, channel_axis)
     except (MissingDependencyError, Unreadable, PermissionError, MemoryError):
@@ -121,6 +126,10 @@ def read(path: str | os.PathLike[str], *, page: int | str | None = None, channel
             f"{str(path)!r} cannot be read as {kind.upper()}: {error or type(error).__name__}. It is damaged, cut "
             "short or of another format: copy or export it again"
         ) from error
+    own, axes = picture.channel_axis, picture.image.ndim
+    if channel_axis is not None and (own is None or channel_axis not in (own % axes, own % axes - axes)):
+        says = "has no channels" if own is None else f"has its channels on axis {own % axes}"
+        raise ValueError(f"channel_axis={channel_axis}: {str(path)!r} {says}, as it says itself; leave it out")
     if not picture.image.size:
         raise ValueError(f"{str(path)!r} holds no pixels: its shape is {picture.image.shape}")
     return picture
@@ -151,7 +160,7 @@ def write(
     channel_axis : int, optional
         Axis of channels; by default that of `like`.
     overwrite : bool
-        Whether a file of this name may be replaced.
+        Whether a file of this name may be replaced, or a Zarr array; no other folder ever is.
 
     Raises
     ------
@@ -160,8 +169,8 @@ def write(
     FileExistsError
         The file is there, and `overwrite` is False.
     ValueError
-        An unknown suffix; an image or type that the format cannot hold; NaN in a file of integers; JPEG, which would
-        lose what was restored.
+        An unknown suffix; an image or type that the format cannot hold; NaN in a file of integers, or values beyond
+        those of a smaller float; JPEG, which would lose what was restored.
     MissingDependencyError
         The format needs a library that is not installed.
 
@@ -184,37 +193,6 @@ def write(
     axis = channel_axis if channel_axis is not None or like is None else like.channel_axis
     with replacing(path, overwrite=overwrite) as temporary:
         named(_WRITERS[kind])(temporary, array, axis, like)
-
-
-@contextmanager
-def replacing(path: str | os.PathLike[str], *, overwrite: bool = False) -> Iterator[Path]:
-    """A name in the same folder to write to. It becomes `path` at the end; after an exception it is removed.
-
-    Raises
-    ------
-    FileNotFoundError
-        There is no such folder.
-    FileExistsError
-        `path` is there, and `overwrite` is False.
-    """
-    path = Path(path)
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"there is no folder {str(path.parent)!r} to write {path.name!r} into: make it first")
-    if path.exists() and not overwrite:
-        raise FileExistsError(
-            f"{str(path)!r} is there already: choose another name, or allow to replace it (overwrite=True, --force)"
-        )
-    temporary = path.with_name(f".{os.getpid()}-{path.name}")  # the suffix stays: writers look at it
-    try:
-        yield temporary
-        if path.is_dir():
-            shutil.rmtree(path)  # a Zarr array; no system replaces a folder at once
-        temporary.replace(path)
-    finally:
-        if temporary.is_dir():
-            shutil.rmtree(temporary)
-        else:
-            temporary.unlink(missing_ok=True)
 
 
 def format_of(path: str | os.PathLike[str], *, written: bool = False) -> str:

@@ -44,12 +44,15 @@ def read_zarr(path: Path, page: int | str | None, channel_axis: int | None) -> P
     """A Zarr array, whose chunks are read when they are used."""
     zarr = _zarr()
     found = zarr.open(str(path), mode="r")
-    if page is not None and not isinstance(found, zarr.Array) and str(page) in found:
+    if page is not None and isinstance(found, zarr.Array):
+        raise Unreadable(f"page={page!r}: {str(path)!r} is one array, not a group of them; leave page= out")
+    if page is not None and str(page) in found:
         found = found[str(page)]
     if not isinstance(found, zarr.Array):
         names = ", ".join(repr(name) for name, _ in found.arrays())
         raise Unreadable(f"{str(path)!r} is a group of arrays ({names or 'none'}): choose one by page=")
-    metadata = {"attributes": found.attrs.asdict(), "chunks": found.chunks}
+    metadata = {"attributes": found.attrs.asdict(), "chunks": found.chunks, "shards": found.shards}
+    metadata["dimension_names"] = getattr(found.metadata, "dimension_names", None)  # of version 3
     return _picture(path, found, channel_axis, "zarr", **metadata)
 
 
@@ -95,10 +98,11 @@ def write_npz(path: Path, image: Array, channel_axis: int | None, like: Picture 
 
 
 def write_zarr(path: Path, image: Array, channel_axis: int | None, like: Picture | None) -> None:
-    """An array with the attributes and the chunks of `like`."""
+    """An array with the attributes, the chunks and shards, and the names of dimensions of `like`."""
     metadata = {} if like is None else like.metadata
-    chunks = metadata.get("chunks", ())
-    options = {"chunks": chunks} if len(chunks) == image.ndim else {}
+    options = {}
+    if len(metadata.get("chunks", ())) == image.ndim:
+        options = {key: metadata[key] for key in ("chunks", "shards", "dimension_names")}
     stored = _zarr().create_array(str(path), shape=image.shape, dtype=image.dtype, **options)
     stored[...] = image
     stored.attrs.update(metadata.get("attributes", {}))
@@ -109,7 +113,12 @@ def write_fits(path: Path, image: Array, channel_axis: int | None, like: Picture
     header = None if like is None else like.metadata.get("header")
     if image.dtype.kind == "b" or image.dtype == np.float16:
         raise ValueError(f"FITS holds integers and floats of 32 and 64 bits, not {image.dtype}: convert it first")
-    _fits().PrimaryHDU(image, header=header).writeto(path, output_verify="silentfix+ignore")
+    summed = header is not None and bool({"CHECKSUM", "DATASUM"} & set(header))
+    if header is not None:
+        header = header.copy()
+        for key in ("CHECKSUM", "DATASUM", *(["BLANK"] if image.dtype.kind == "f" else [])):  # of the old values
+            header.remove(key, ignore_missing=True)
+    _fits().PrimaryHDU(image, header=header).writeto(path, output_verify="silentfix+ignore", checksum=summed)
 
 
 def _picture(path: Path, array: Any, channel_axis: int | None, kind: str, **metadata: Any) -> Picture:

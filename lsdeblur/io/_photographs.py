@@ -18,6 +18,8 @@ __all__ = ["read", "write"]
 Array = npt.NDArray[Any]
 
 _ORIENTATION = 0x0112
+_RESOLUTION = 0x011A, 0x011B  # x, y
+_GREY_ALPHA = 4  # type of colour in a PNG header
 _TAKEN = ("L", "LA", "I", "I;16", "RGB", "RGBA")  # Pillow's modes; it cuts colours of 16 bits to 8
 _REFUSED = {
     "P": "has a palette: its values are numbers of colours, not light; convert it to RGB",
@@ -48,13 +50,18 @@ def read(path: Path, page: int | str | None, channel_axis: int | None) -> Pictur
             f"{str(path)!r} announces more pixels than Pillow takes ({error}): if it is meant to be so large, "
             "convert it to TIFF, or raise PIL.Image.MAX_IMAGE_PIXELS"
         ) from error
-    array = oriented(array, exif.get(_ORIENTATION, 1))
+    upright = exif.get(_ORIENTATION, 1)
+    array = oriented(array, upright)
     if _ORIENTATION in exif:
         exif[_ORIENTATION] = 1
+    turned = upright >= 5
+    if turned and all(tag in exif for tag in _RESOLUTION):
+        exif[_RESOLUTION[0]], exif[_RESOLUTION[1]] = exif[_RESOLUTION[1]], exif[_RESOLUTION[0]]
     image, alpha = _apart(array)
     metadata = {"icc": info.get("icc_profile"), "exif": exif.tobytes() if exif else None}
     if "dpi" in info:
-        metadata["resolution"] = (*map(float, info["dpi"]), "inch")
+        x, y = map(float, info["dpi"])
+        metadata["resolution"] = (y, x, "inch") if turned else (x, y, "inch")
     kept = {key: value for key, value in metadata.items() if value}
     axis = -1 if image.ndim == 3 else None
     kind = "png" if path.suffix.lower() == ".png" else "jpeg"
@@ -66,8 +73,6 @@ def read(path: Path, page: int | str | None, channel_axis: int | None) -> Pictur
 
 def write(path: Path, image: Array, channel_axis: int | None, like: Picture | None) -> None:
     """A PNG file with the resolution, the colour profile and the camera's notes of `like`."""
-    import cv2
-
     if image.dtype not in (np.uint8, np.uint16):
         raise ValueError(
             f"PNG holds integers of 8 or 16 bits, not {image.dtype}: write .tif or .npy, or round to uint16"
@@ -81,14 +86,27 @@ def write(path: Path, image: Array, channel_axis: int | None, like: Picture | No
     if colours.shape[2] not in (1, 3):
         raise ValueError(f"PNG holds grey or RGB, not {colours.shape[2]} channels: write .tif or .npy")
     alpha = opacity(colours, like)
-    if alpha is None:
-        array = colours[..., ::-1]
-    else:  # OpenCV has no grey with alpha
-        array = np.dstack([np.broadcast_to(colours[..., ::-1], (*alpha.shape, 3)), alpha])
-    done, content = cv2.imencode(".png", np.ascontiguousarray(array))
+    array = colours if alpha is None else np.concatenate([colours, alpha[..., np.newaxis]], axis=-1)
+    metadata = {} if like is None else dict(like.metadata)
+    path.write_bytes(_with_chunks(_encoded(np.ascontiguousarray(array)), metadata))
+
+
+def _encoded(array: Array) -> bytes:
+    """A PNG file of samples (rows, columns, 1 to 4)."""
+    import cv2
+
+    if array.shape[2] == 2:  # OpenCV has no grey with alpha, and Pillow none of 16 bits
+        rows = array.astype(array.dtype.newbyteorder(">")).view(np.uint8).reshape(len(array), -1)
+        above = np.vstack([np.zeros_like(rows[:1]), rows[:-1]])
+        filtered = np.insert(rows - above, 0, 2, axis=1)  # filter 2: the difference from the row above, modulo 256
+        header = struct.pack(">IIBBBBB", *array.shape[1::-1], 8 * array.itemsize, _GREY_ALPHA, 0, 0, 0)
+        chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(filtered.tobytes())), (b"IEND", b"")]
+        return b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(name, content) for name, content in chunks)
+    order = [0] if array.shape[2] == 1 else [2, 1, 0, 3][: array.shape[2]]
+    done, content = cv2.imencode(".png", np.ascontiguousarray(array[..., order]))
     if not done:
-        raise ValueError(f"OpenCV cannot encode an image of shape {image.shape} as PNG: write .tif")
-    path.write_bytes(_with_chunks(content.tobytes(), {} if like is None else dict(like.metadata)))
+        raise ValueError(f"OpenCV cannot encode an image of shape {array.shape} as PNG: write .tif")
+    return content.tobytes()
 
 
 def _is_deep(path: Path) -> bool:
@@ -101,9 +119,12 @@ def _is_deep(path: Path) -> bool:
 def _sixteen_bits(path: Path) -> Array:
     import cv2
 
-    found = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)  # imread knows no names beyond ASCII
+    content = np.fromfile(path, np.uint8)
+    found = cv2.imdecode(content, cv2.IMREAD_UNCHANGED)  # imread knows no names beyond ASCII
     if found is None or found.dtype != np.uint16:
         raise ValueError("OpenCV cannot decode its 16 bits")
+    if content[25] == _GREY_ALPHA:
+        return found[..., [0, 3]]  # OpenCV makes colours of it
     return found if found.ndim == 2 else found[..., [2, 1, 0, 3][: found.shape[2]]]
 
 
@@ -128,8 +149,8 @@ def _with_chunks(png: bytes, metadata: dict[str, Any]) -> bytes:
     if exif := metadata.get("exif"):
         chunks.append((b"eXIf", exif.removeprefix(b"Exif\0\0")))
     start = 8 + 4 + 4 + 13 + 4  # signature; length, name, content and check sum of the header
-    packed = b"".join(
-        struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
-        for name, content in chunks
-    )
-    return png[:start] + packed + png[start:]
+    return png[:start] + b"".join(_chunk(name, content) for name, content in chunks) + png[start:]
+
+
+def _chunk(name: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))

@@ -77,16 +77,31 @@ def as_stored(image: Array, dtype: npt.DTypeLike | None) -> Array:
     dtype = image.dtype if dtype is None else np.dtype(dtype)
     if image.dtype.kind not in "buif" or dtype.kind not in "buif":
         raise ValueError(f"image is of dtype {image.dtype}, to be stored as {dtype}: only real numbers can be written")
-    if dtype.kind == "f" or np.can_cast(image.dtype, dtype):
+    if np.can_cast(image.dtype, dtype):
         return image.astype(dtype, copy=False)
+    if dtype.kind == "f":
+        return _narrowed(image, dtype)
     low, high = (0, 1) if dtype.kind == "b" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
     if image.dtype.kind != "f":
         own = np.iinfo(image.dtype)
         return np.clip(image, max(low, own.min), min(high, own.max)).astype(dtype)
     if not np.isfinite(image).all():
         raise ValueError(f"image has NaN or infinite values, which {dtype} cannot hold: write floats to .tif or .npy")
-    rounded = np.rint(image.astype(np.float64) if dtype.itemsize > 2 else image)  # float32 cannot hold their limits
+    wide = image.dtype.itemsize >= 2 * dtype.itemsize  # such floats hold the limits of the integers
+    rounded = np.rint(image if wide else image.astype(np.float64))
     return np.clip(rounded, low, float(high) if dtype.itemsize < 8 else np.nextafter(float(high), 0)).astype(dtype)
+
+
+def _narrowed(image: Array, dtype: np.dtype[Any]) -> Array:
+    """The image in a smaller type of floats, unless it has values beyond that."""
+    with np.errstate(over="ignore"):
+        stored = image.astype(dtype)
+    if np.isinf(stored).sum() != np.isinf(image).sum():
+        raise ValueError(
+            f"image has values up to {np.abs(image[np.isfinite(image)]).max():.3g}, and {dtype} holds them up to "
+            f"{np.finfo(dtype).max:.3g}: store it as float64, or divide it first"
+        )
+    return stored
 
 
 def oriented(image: Array, orientation: int) -> Array:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,8 @@ __all__ = ["read", "write"]
 Array = npt.NDArray[Any]
 
 _ORIENTATION, _ICC = 274, 34675  # tags
+_OME_TYPES = {name: name for name in ("int8", "int16", "int32", "uint8", "uint16", "uint32")}
+_OME_TYPES |= {"float32": "float", "float64": "double"}
 _ALPHA = {1: "assocalpha", 2: "unassalpha"}
 _REFUSED = {
     3: "has a palette: its values are numbers of colours, not light; convert it to RGB",
@@ -38,24 +42,24 @@ def read(path: Path, page: int | str | None, channel_axis: int | None) -> Pictur
             if "imagecodecs" in str(error):
                 raise MissingDependencyError(
                     f"{str(path)!r} is compressed by {first.compression.name}, which needs imagecodecs; install it: "
-                    "pip install imagecodecs"
+                    "pip install 'lsdeblur[tiff]'"
                 ) from error
             raise
         axes = source.axes
-        metadata = _metadata(first, whole=page is None)
-        extra = [int(value) for value in first.extrasamples]
         upright = int(first.tags.valueof(_ORIENTATION, default=1))
+        metadata = _metadata(first, whole=page is None, turned=upright >= 5)
+        extra = [int(value) for value in first.extrasamples]
     array, axes, channel_axis = _arranged(path, array, axes, channel_axis)
+    if "YX" in axes:
+        rows = axes.index("Y"), axes.index("X")
+        array = np.moveaxis(oriented(np.moveaxis(array, rows, (0, 1)), upright), (0, 1), rows)
     alpha = None
     if axes.endswith("S") and extra and extra[-1] in _ALPHA:
-        alpha = array[..., -1]
-        alpha = np.ascontiguousarray(oriented(alpha, upright) if alpha.ndim == 2 else alpha)
+        alpha = np.ascontiguousarray(array[..., -1])
         metadata["alpha"] = _ALPHA[extra[-1]]
         array = array[..., :-1]
     if axes.endswith("S") and array.shape[-1] == 1:
         array, axes, channel_axis = array[..., 0], axes[:-1], None
-    if axes.startswith("YX"):
-        array = oriented(array, upright)
     return Picture(
         np.ascontiguousarray(array), channel_axis, white_of(array.dtype), path, "tiff", axes, alpha, metadata
     )
@@ -75,7 +79,10 @@ def write(path: Path, image: Array, channel_axis: int | None, like: Picture | No
     if "icc" in metadata:
         options["iccprofile"] = metadata["icc"]
     if "description" in metadata and like is not None and like.image.shape == image.shape:
-        options["description"] = metadata["description"].encode()
+        text = _described(metadata["description"], array, like.image.dtype)
+        options |= {} if text is None else {"description": text.encode()}
+    if array.dtype.name not in _OME_TYPES:
+        options["ome"] = False  # which tifffile makes of every name that ends with .ome.tif
     tifffile.imwrite(path, np.ascontiguousarray(array), metadata=None, **options)
 
 
@@ -91,6 +98,18 @@ def _samples(image: Array, channel_axis: int | None, like: Picture | None) -> tu
     extra = ["unspecified"] * (colours.shape[-1] - (3 if rgb else 1)) + extra
     array = colours if alpha is None else np.concatenate([colours, alpha[..., np.newaxis]], axis=-1)
     return array, {"photometric": "rgb" if rgb else "minisblack", "planarconfig": "contig", "extrasamples": extra}
+
+
+def _described(text: str, array: Array, before: np.dtype[Any]) -> str | None:
+    """A description that holds for the array as it is stored; None for one that does not."""
+    if text.startswith('{"shape"'):  # as tifffile writes it
+        return text if json.loads(text)["shape"] == list(array.shape) else None
+    if "<OME" not in text or array.dtype == before:
+        return text
+    if array.dtype.name not in _OME_TYPES:
+        return None
+    text = re.sub(r'(<Pixels\b[^>]*?) SignificantBits="[^"]*"', r"\1", text)
+    return re.sub(r'(<Pixels\b[^>]*? Type=")[^"]*', rf"\g<1>{_OME_TYPES[array.dtype.name]}", text)
 
 
 def _chosen(path: Path, file: Any, page: int | str | None) -> Any:
@@ -145,16 +164,18 @@ def _arranged(path: Path, array: Array, axes: str, channel_axis: int | None) -> 
     return array, axes, axes.index("C") if "C" in axes else None
 
 
-def _metadata(first: Any, whole: bool) -> dict[str, Any]:
+def _metadata(first: Any, whole: bool, turned: bool) -> dict[str, Any]:
+    """What is kept of the tags; after a quarter turn rows and columns change places."""
     found: dict[str, Any] = {}
     if "XResolution" in first.tags and "YResolution" in first.tags:
         x, y = (num / den if den else 0.0 for num, den in (first.tags[f"{a}Resolution"].value for a in "XY"))
         unit = int(first.tags.valueof("ResolutionUnit", default=2))
+        x, y = (y, x) if turned else (x, y)
         if x > 0 and y > 0 and (x, y, unit) != (1, 1, 1):  # what stands for nothing known
             found["resolution"] = (x, y, {2: "inch", 3: "cm"}.get(unit, "none"))
     if icc := first.tags.valueof(_ICC):
         found["icc"] = bytes(icc)
-    if whole and (text := first.description):
+    if whole and (text := first.description) and not (turned and "<OME" in text):
         found["description"] = text
     if int(first.photometric) == 0:
         found["inverted"] = True
