@@ -684,6 +684,10 @@ def test_the_curve_is_that_of_the_standard() -> None:
     standard = [x / 12.92 if x <= 0.04045 else ((x + 0.055) / 1.055) ** 2.4 for x in v]
     np.testing.assert_allclose(io.linear(v), standard, atol=1e-12)
     assert io.linear(np.array([0.5])) == pytest.approx(0.2140411)
+    values = np.array([0, 100, 255], np.uint8)
+    np.testing.assert_array_equal(io.linear(values), io.linear(values, white=255))
+    with pytest.raises(ValueError, match=r"image has values of type int32, whose white is unknown: give white="):
+        io.linear(values.astype(np.int32))
     np.testing.assert_allclose(io.linear(255 * v, white=255), 255 * np.array(standard), atol=1e-10)
 
 

@@ -17,7 +17,7 @@ _CROSSING = 0.0404482362771082
 _SLOPE = 12.92
 
 
-def linear(image: npt.ArrayLike, white: float = 1.0) -> npt.NDArray[Any]:
+def linear(image: npt.ArrayLike, white: float | None = None) -> npt.NDArray[Any]:
     """Light from gamma-encoded values, by the sRGB curve.
 
     With ``v = image / white``, light is ``white * v / 12.92`` in the darkest twenty-fifth of the range, and ``white *
@@ -28,8 +28,8 @@ def linear(image: npt.ArrayLike, white: float = 1.0) -> npt.NDArray[Any]:
     ----------
     image : array
         Gamma-encoded values. Negative ones are mirrored, ``-linear(-v)``; those above white go on along the curve.
-    white : float > 0
-        The value of white: 255 for 8 bits, 65535 for 16 bits, 1 for floats (`Picture.white`).
+    white : float > 0, optional
+        The value of white (`Picture.white`); by default the greatest of integers of 8 or 16 bits, and 1 for floats.
 
     Returns
     -------
@@ -46,27 +46,38 @@ def linear(image: npt.ArrayLike, white: float = 1.0) -> npt.NDArray[Any]:
     >>> io.linear([0.0, 0.5, 1.0])
     array([0.        , 0.21404114, 1.        ])
     """
-    v = as_float_array(image, "image") / check_positive(white, "white")
+    v, white = _relative(image, white)
     size = np.abs(v)
     light = np.where(size <= _CROSSING, size / _SLOPE, ((size + 0.055) / 1.055) ** 2.4)
     return (np.copysign(light, v) * white).astype(v.dtype, copy=False)
 
 
-def encoded(image: npt.ArrayLike, white: float = 1.0) -> npt.NDArray[Any]:
+def encoded(image: npt.ArrayLike, white: float | None = None) -> npt.NDArray[Any]:
     """Gamma-encoded values from light: the inverse of `linear`.
 
     Parameters
     ----------
     image : array
         Light, white at `white`.
-    white : float > 0
+    white : float > 0, optional
+        As in `linear`: to be given for light that came from integers.
 
     Returns
     -------
     array
         In the working dtype.
     """
-    v = as_float_array(image, "image") / check_positive(white, "white")
+    v, white = _relative(image, white)
     size = np.abs(v)
     value = np.where(size <= _CROSSING / _SLOPE, size * _SLOPE, 1.055 * size ** (1 / 2.4) - 0.055)
     return (np.copysign(value, v) * white).astype(v.dtype, copy=False)
+
+
+def _relative(image: npt.ArrayLike, white: float | None) -> tuple[npt.NDArray[Any], float]:
+    """The image divided by white, and white."""
+    if white is None:
+        kind = np.asarray(image).dtype
+        if kind.kind in "iu" and kind.itemsize > 2:
+            raise ValueError(f"image has values of type {kind}, whose white is unknown: give white=, for example 255")
+        white = float(np.iinfo(kind).max) if kind.kind in "iu" else 1.0
+    return as_float_array(image, "image") / check_positive(white, "white"), white
