@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lsdeblur._results import Selection
-from lsdeblur._validate import check_choice
+from lsdeblur._validate import check_choice, meant
 
 __all__ = [
     "BLIND",
@@ -147,16 +147,19 @@ def named(line: str) -> Any:
     return getattr(importlib.import_module(module), name)
 
 
-def check_options(function: Callable[..., Any], options: Mapping[str, Any], owner: str) -> None:
-    """TypeError naming the valid options when one in `options` is no keyword argument of `function` after its first."""
+def check_options(
+    function: Callable[..., Any], options: Mapping[str, Any], owner: str, others: Iterable[str] = ()
+) -> None:
+    """TypeError naming the valid options when one in `options` is no keyword argument of `function` after its first.
+
+    `others` are the caller's own arguments, which may be what was meant as well.
+    """
     parameters = inspect.signature(function).parameters.values()
     if any(p.kind is p.VAR_KEYWORD for p in parameters):
         return
     valid = [p.name for i, p in enumerate(parameters) if i > 0 and p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)]
     unknown = [name for name in options if name not in valid]
-    if unknown and not valid:
-        raise TypeError(f"{owner} has no option {', '.join(map(repr, unknown))}; it has no options")
     if unknown:
-        raise TypeError(
-            f"{owner} has no option {', '.join(map(repr, unknown))}; its options are {', '.join(map(repr, valid))}"
-        )
+        said = f"its options are {', '.join(map(repr, valid))}" if valid else "it has no options"
+        hint = "".join(meant(name, [*valid, *others]) for name in unknown)
+        raise TypeError(f"{owner} has no option {', '.join(map(repr, unknown))}; {said}{hint}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import warnings
 from collections.abc import Callable, Sequence
@@ -186,7 +187,7 @@ def restore(
     if frames:
         return _restore_frames(frames, psf, method, channel_axis, hidden, asked, shell, options)
     name, function = resolve(method)
-    check_options(function, options, f"method {name!r}")
+    check_options(function, options, f"method {name!r}", others=inspect.signature(restore).parameters)
     call = {
         **shell,
         "channel_axis": channel_axis,

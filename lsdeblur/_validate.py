@@ -113,8 +113,16 @@ def check_choice(value: Any, choices: Iterable[str], name: str) -> str:
     """`value` if it is one of `choices`; otherwise ValueError with the choices in the message."""
     options = tuple(choices)
     if not isinstance(value, str) or value not in options:
-        raise ValueError(f"{name} must be one of {', '.join(map(repr, options))}, not {value!r}")
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, options))}, not {value!r}{meant(value, options)}")
     return value
+
+
+def meant(value: Any, names: Iterable[str]) -> str:
+    """What ends an error about a name that is not there: the one of `names` that looks like it, if there is one."""
+    import difflib  # only an error needs it
+
+    near = difflib.get_close_matches(str(value), list(names), n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""
 
 
 def check_finite(value: Any, name: str) -> float:

@@ -215,7 +215,7 @@ def test_a_volume_and_a_psf_of_three_axes(folder: Path, blurred: Array) -> None:
 
 def test_archives_and_reports(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     report: Any = types.ModuleType("lsdeblur.report")
-    report.write = lambda result, path, *, title: Path(path).write_text(f"{title}: {result.message}")
+    report.write = lambda result, path, *, title, command: Path(path).write_text(f"{title}: {result.message}")
     monkeypatch.setitem(sys.modules, "lsdeblur.report", report)
     outputs = ("--report", folder / "r", "--save-result", folder / "s")
     assert run("restore", folder, "--psf", SPEC, *outputs, "-o", folder / "new").exit_code == OK
@@ -224,9 +224,11 @@ def test_archives_and_reports(folder: Path, monkeypatch: pytest.MonkeyPatch) -> 
     np.testing.assert_array_equal(np.rint(result.image), io.read(folder / "new" / "a_restored.png").image)
     monkeypatch.delattr(report, "write")
     failed = run("restore", folder / "a.png", "--psf", SPEC, "--report", folder / "x.html", "-o", folder / "x.png")
-    assert (failed.exit_code, "x.png' is written, but no report or archive: " in failed.stderr) == (FAILED, True)
+    assert (failed.exit_code, "x.png' is written, but not all of the evidence: " in failed.stderr) == (FAILED, True)
     assert {"x.png", "x.html"} & names(folder) == {"x.png"}
-    monkeypatch.setattr(report, "write", lambda result, path, *, title: Path(path).write_text(title), raising=False)
+    monkeypatch.setattr(
+        report, "write", lambda result, path, *, title, command: Path(path).write_text(title), raising=False
+    )
     single = ("--report", folder / "one.html", "--save-result", folder / "one.npz", "-o", folder / "one.png")
     assert run("restore", folder / "a.png", "--psf", SPEC, *single).exit_code == OK
     assert {"one.html", "one.npz", "one.png"} <= names(folder)

@@ -116,7 +116,12 @@ def test_psf_make_and_show(tmp_path: Path) -> None:
     assert "angle" in shown.stdout
     assert run("psf", "make", SPEC, "-o", path).exit_code == FAILED
     assert run("psf", "make", SPEC, "-o", path, "--force").exit_code == OK
-    assert run("psf", "make", SPEC, "-o", tmp_path / "i.png").exit_code == FAILED
+    for name, text in {
+        "i.png": "write .tif, .npy or .fits, not",
+        "i.xyz": "has a suffix that lsdeblur does not know",
+    }.items():
+        wrong = run("psf", "make", SPEC, "-o", tmp_path / name)
+        assert (wrong.exit_code, text in wrong.stderr) == (USAGE, True)
     for spec in ("blind", "rotation:angle=3"):
         result = run("psf", "show", spec)
         assert (result.exit_code, "is not one PSF" in result.stderr) == (USAGE, True)
@@ -160,6 +165,24 @@ def test_diagnose(folder: Path) -> None:
     assert [("kind" in r, "error" in r) for r in found] == [(True, False), (False, True)]
     assert (found[0]["kind"], found[0]["recoverable"]) == ("not-recoverable", False), "it is too small"
     assert "cannot be read as PNG" in run("diagnose", folder / "c.png").stdout
+
+
+def test_diagnose_goes_on_after_what_is_no_image(folder: Path, blurred: Array, monkeypatch: pytest.MonkeyPatch) -> None:
+    restore(blurred, BLUR).save(folder / "A.npz")  # its name comes first
+    result = run("diagnose", folder, "--json")
+    assert result.exit_code == FAILED
+    archive, image = records(result)
+    assert "choose one by page=" in archive["error"]
+    assert image["kind"] == "motion"
+    (folder / "A.npz").unlink()
+
+    def broken(*_: Any, **__: Any) -> None:
+        raise ZeroDivisionError("float division by zero")
+
+    io.write(folder / "b.png", blurred)
+    monkeypatch.setattr(io, "read", broken)
+    found = records(run("diagnose", folder, "--json"))
+    assert [r["error"] for r in found] == ["ZeroDivisionError: float division by zero"] * 2
 
 
 def test_compare(folder: Path, blurred: Array) -> None:

@@ -14,15 +14,20 @@ import numpy as np
 
 from lsdeblur import io, psf
 from lsdeblur._files import check_target, replacing
-from lsdeblur._methods import BLIND, check_options, resolve
+from lsdeblur._methods import BLIND, METHODS, check_options, named, resolve
 from lsdeblur._restore import restore
+from lsdeblur._validate import check_choice, check_non_negative, meant
+from lsdeblur.boundary import BOUNDARIES
+from lsdeblur.selection import RULES
 
 __all__ = [
     "GENERATORS",
     "RESTORED",
+    "Named",
     "asked_method",
     "channel_option",
     "check_figure",
+    "check_psf_file",
     "draw",
     "figure_option",
     "force",
@@ -40,10 +45,22 @@ RESTORED = "_restored"
 #: PSFs that numbers describe; `rotation` takes the shape of the image it restores
 GENERATORS = ("airy", "box", "delta", "disk", "gaussian", "kolmogorov", "moffat", "motion", "rotation", "shake")
 
-_SPEC_HELP = "motion:length=15,angle=30, gaussian:sigma=2, disk:radius=4, ...; file:psf.tif; or blind."
+_SPEC_HELP = "motion:length=15,angle=30, gaussian:sigma=2, disk:radius=4, ...; a file such as psf.tif; or blind."
 _OWN = {"image", "psf", "method", "channel_axis", "mask", "workers", "callback", "out", "options"}  # not by --option
 _FIGURES = (".png", ".pdf", ".svg")
 _OF_FILMS = {"neighbours", "codec"}  # of lsdeblur.video.restore_video
+
+
+class Named(click.Choice):
+    """One of these names; an error says which was meant."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The name as it is."""
+        try:
+            return super().convert(value, param, ctx)
+        except click.BadParameter as error:
+            return self.fail(error.message.removesuffix(".") + meant(value, self.choices), param, ctx)
+
 
 psf_option = click.option("--psf", "spec", required=True, metavar="SPEC", help=f"The blur: {_SPEC_HELP}")
 page_option = click.option("--page", metavar="PAGE", help="Page of a TIFF, array of an NPZ, HDU of a FITS file.")
@@ -59,6 +76,8 @@ pairs_option = click.option(
 def psf_from(spec: str) -> Callable[[Sequence[int]], Any]:
     """The PSF that SPEC describes, as a function of the shape of the image; it returns None for "blind"."""
     kind, _, rest = spec.partition(":")
+    if kind not in (*GENERATORS, "file", "blind") and Path(spec).exists():
+        kind, rest = "file", spec
     if spec == "blind":
         return lambda shape: None
     if kind == "file":
@@ -67,7 +86,7 @@ def psf_from(spec: str) -> Callable[[Sequence[int]], Any]:
     if kind not in GENERATORS:
         raise click.BadParameter(
             f"{spec!r} is no PSF: give NAME:argument=value,... with one of {', '.join(GENERATORS)}; file:PATH; "
-            "or blind",
+            f"or blind{meant(kind, (*GENERATORS, 'file', 'blind'))}",
             param_hint="--psf",
         )
     generator = getattr(psf, kind)
@@ -106,19 +125,29 @@ def values(pairs: Iterable[str]) -> dict[str, Any]:
 def asked_method(
     method: str | None, blind: bool, options: Mapping[str, Any], *, films: bool = False
 ) -> tuple[str, dict[str, Any]]:
-    """The method's name, and options that it and `restore` have. Without a PSF, the method restores after "blind"."""
+    """The method's name, and options that it and `restore` have. Without a PSF, the method restores after "blind".
+
+    What can be known to be wrong before an image is read is a usage error.
+    """
     options = dict(options)
     if blind and method not in BLIND:
         options |= {} if method is None else {"then": method}
         method = "blind"
     method = method or "tikhonov"
+    if method == "blind":
+        options.setdefault("then", inspect.signature(named(METHODS["blind"])).parameters["then"].default)
     own = set(inspect.signature(restore).parameters) - _OWN | (_OF_FILMS if films else set())
     given = {key: value for key, value in options.items() if key not in own}
     try:
-        check_options(resolve(method)[1], given, f"method {method!r}")
-        if method == "blind" and "then" in options:
+        check_options(resolve(method)[1], given, f"method {method!r}", others=own)
+        if method == "blind":
             further = {key: value for key, value in given.items() if key not in ("then", "size", "estimator")}
-            check_options(resolve(options["then"])[1], further, f"method {options['then']!r}")
+            check_options(resolve(options["then"])[1], further, f"method {options['then']!r}", others=own)
+        if isinstance(lam := options.get("lam", "auto"), str):
+            check_choice(lam, ("auto", *RULES), "lam")
+        else:
+            check_non_negative(lam, "lam")
+        check_choice(options.get("boundary", "free"), BOUNDARIES, "boundary")
     except (TypeError, ValueError) as error:
         raise click.UsageError(str(error)) from None
     return method, options
@@ -131,6 +160,18 @@ def check_figure(path: Path | None, force: bool) -> None:
     if path.suffix.lower() not in ("", *_FIGURES):
         raise click.BadParameter(f"{str(path)!r} is no figure: give it one of the suffixes {', '.join(_FIGURES)}")
     check_target(path, overwrite=force)
+
+
+def check_psf_file(path: Path) -> None:
+    """Refuse a file that cannot hold a PSF."""
+    try:
+        kind = io.format_of(path, written=True)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+    if kind == "png":
+        raise click.BadParameter(
+            f"a PSF is floats, and PNG holds integers: write .tif, .npy or .fits, not {str(path)!r}"
+        )
 
 
 def draw(figure: Any, path: Path, force: bool) -> None:

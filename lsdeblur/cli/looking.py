@@ -12,9 +12,10 @@ import numpy as np
 from lsdeblur import blind, io, metrics
 from lsdeblur._methods import METHODS
 from lsdeblur._restore import restore
+from lsdeblur._validate import meant
 from lsdeblur.boundary import BOUNDARIES
 from lsdeblur.cli import arguments
-from lsdeblur.cli.console import print_json, print_table, told
+from lsdeblur.cli.console import print_json, print_table, reason, told
 from lsdeblur.cli.restoring import finite
 from lsdeblur.selection import NEED_NOISE, RULES
 
@@ -27,7 +28,7 @@ _image = click.argument("image", type=click.Path(exists=True, path_type=Path))
 @_image
 @arguments.psf_option
 @arguments.figure_option
-@click.option("--boundary", type=click.Choice(sorted(BOUNDARIES)), default="free", show_default=True)
+@click.option("--boundary", type=arguments.Named(sorted(BOUNDARIES)), default="free", show_default=True)
 @arguments.page_option
 @arguments.channel_option
 @arguments.force
@@ -74,8 +75,8 @@ def diagnose(images: tuple[str, ...], page: str | None, channel_axis: int | None
                 found = blind.diagnose(picture.image[...], channel_axis=picture.channel_axis)
             record |= {"kind": found.kind, "recoverable": found.recoverable, "snr_db": found.snr_db}
             record |= {"message": found.message, "numbers": dict(found.numbers)}
-        except (ValueError, TypeError, OSError, ImportError) as error:
-            record["error"] = str(error)
+        except Exception as error:  # whatever it is, the other files are looked at
+            record["error"] = reason(error)
         records.append(record)
         if as_json:
             print_json(record)
@@ -106,7 +107,8 @@ def compare(
         raise click.BadParameter(f"{methods!r} names no method; there are {', '.join(METHODS)}", param_hint="--methods")
     if unknown := [name for name in names if name not in METHODS]:
         raise click.BadParameter(
-            f"{', '.join(unknown)}: no method; there are {', '.join(METHODS)}", param_hint="--methods"
+            f"{', '.join(unknown)}: no method; there are {', '.join(METHODS)}{meant(unknown[0], METHODS)}",
+            param_hint="--methods",
         )
     arguments.check_figure(output, force)
     picture, h = _read(image, spec, page, channel_axis)

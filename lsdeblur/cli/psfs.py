@@ -30,6 +30,7 @@ def psf() -> None:
 @arguments.force
 def make(spec: str, output: Path, force: bool) -> None:
     """Write the PSF that SPEC describes, as floats that sum to 1."""
+    arguments.check_psf_file(output)
     h = _uniform(spec)
     io.write(output, h, overwrite=force)
     click.echo(f"{output}: {' x '.join(map(str, h.shape))} pixels")
@@ -47,7 +48,7 @@ def show(spec: str, figure: Path | None, force: bool, as_json: bool) -> None:
     direction and across it, in pixels; the angle of the longest direction is counter-clockwise on the screen.
     """
     arguments.check_figure(figure, force)
-    h = _uniform(f"file:{spec}" if Path(spec).exists() else spec)
+    h = _uniform(spec)
     numbers = _numbers(h)
     if figure is not None:
         from lsdeblur import plot
@@ -76,8 +77,7 @@ def estimate(
     """Find the PSF of a blurred image, and write it."""
     from lsdeblur.blind import estimate_psf
 
-    if io.format_of(output, written=True) == "png":
-        raise click.BadParameter(f"a PSF is floats, and PNG holds integers: write .tif, not {str(output)!r}")
+    arguments.check_psf_file(output)
     check_target(output, overwrite=force)
     picture = io.read(image, page=page, channel_axis=channel_axis)
     values = io.linear(picture.image[...], picture.white) if linear else picture.image[...]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -12,10 +13,11 @@ from typing import Any
 
 import click
 import numpy as np
+from click.core import ParameterSource
 
 from lsdeblur import _restore, io
 from lsdeblur._files import check_target, replacing
-from lsdeblur._methods import METHODS, named
+from lsdeblur._methods import BLIND, METHODS, named
 from lsdeblur._results import Restoration
 from lsdeblur.boundary import BOUNDARIES
 from lsdeblur.cli import arguments
@@ -24,6 +26,8 @@ from lsdeblur.cli.console import interactive, print_json, print_table, progress,
 __all__ = ["Job", "Settings", "finite", "restore"]
 
 _REPORT = "lsdeblur.report:write"
+#: options that say where, whether and how fast, not what is computed
+_ASIDE = {"output", "report", "archive", "kernel", "force", "skip_existing", "dry_run", "as_json", "workers"}
 _METHODS_HELP = f"One of {', '.join(METHODS)}.  [default: tikhonov; wavelet after --psf blind]"
 
 
@@ -35,6 +39,7 @@ class Job:
     output: Path
     report: Path | None = None
     archive: Path | None = None
+    kernel: Path | None = None
     problem: str = ""
 
     @property
@@ -45,7 +50,7 @@ class Job:
     @property
     def targets(self) -> list[Path]:
         """Every file that it writes."""
-        return [path for path in (self.output, self.report, self.archive) if path is not None]
+        return [path for path in (self.output, self.report, self.archive, self.kernel) if path is not None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,31 +67,39 @@ class Settings:
     channel_axis: int | None
     workers: int | None
     force: bool
+    skip_existing: bool
+    given: list[str]  # the options as they were written, for the report
 
 
 @click.command(epilog="\b\nlsdeblur restore photo.jpg --psf motion:length=15,angle=30 --linear")
 @click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
 @arguments.psf_option
 @click.option("-o", "--output", type=click.Path(), help="File, or folder.  [default: NAME_restored beside]")
-@click.option("--method", type=click.Choice(list(METHODS)), metavar="METHOD", help=_METHODS_HELP)
+@click.option("--method", type=arguments.Named(list(METHODS)), metavar="METHOD", help=_METHODS_HELP)
 @click.option("--lam", metavar="LAMBDA", help="Regularisation strength, or the rule that chooses it.  [default: auto]")
-@click.option("--boundary", type=click.Choice(sorted(BOUNDARIES)), help="What lies beyond the frame.  [default: free]")
+@click.option(
+    "--boundary", type=arguments.Named(sorted(BOUNDARIES)), help="What lies beyond the frame.  [default: free]"
+)
 @arguments.pairs_option
 @click.option("--linear", is_flag=True, help="Restore light: undo the sRGB curve before, and apply it again after.")
 @click.option("--mask", type=click.Path(exists=True, path_type=Path), help="Image, not black where pixels are unknown.")
-@click.option("--float", "as_float", is_flag=True, help="Write float32, not the type of the input; a PNG becomes TIFF.")
+@click.option(
+    "--float", "as_float", is_flag=True, help="Write float32, not the type of the input; beside a PNG or JPEG, as TIFF."
+)
 @arguments.page_option
 @arguments.channel_option
 @click.option("--report", type=click.Path(), help="HTML page of each restoration; a folder for several.")
 @click.option("--save-result", "archive", type=click.Path(), help="Restoration as .npz; likewise.")
+@click.option("--save-psf", "kernel", type=click.Path(), help="The PSF that --psf blind finds, as .tif; likewise.")
 @click.option("--workers", type=click.IntRange(1), help="Threads.  [default: all processors]")
 @arguments.force
+@click.option("--skip-existing", is_flag=True, help="Leave out inputs whose results are there already.")
 @click.option("--dry-run", is_flag=True, help="Say what would be read and written, and do nothing.")
 @arguments.json_option
 def restore(
     inputs: tuple[str, ...], spec: str, output: str | None, method: str | None, lam: str | None,
     boundary: str | None, pairs: tuple[str, ...], mask: Path | None, report: str | None, archive: str | None,
-    dry_run: bool, as_json: bool, **rest: Any,
+    kernel: str | None, dry_run: bool, as_json: bool, **rest: Any,
 ) -> None:  # fmt: skip
     """Restore images: files, folders, 'patterns*.tif' and films.
 
@@ -94,6 +107,8 @@ def restore(
     PNG, that of a film as AVI. Values are rounded and clipped to the type, never rescaled. From folders and patterns,
     files named *_restored are left out. Values that are NaN are restored like masked ones.
     """
+    if rest["force"] and rest["skip_existing"]:
+        raise click.UsageError("--force replaces what is there, and --skip-existing leaves it: give one of them")
     given = arguments.values(pairs)
     for key, value in {"lam": lam, "boundary": boundary}.items():
         if value is not None and key in given:
@@ -101,14 +116,18 @@ def restore(
         given |= {} if value is None else arguments.values([f"{key}={value}"])
     with told("--psf"):
         psf = arguments.psf_from(spec)
-    jobs = _jobs(arguments.sources(inputs), output, report, archive, rest["as_float"])
+    jobs = _jobs(arguments.sources(inputs), output, report, archive, kernel, rest["as_float"])
     films = any(job.is_film for job in jobs)
     name, options = arguments.asked_method(method, spec == "blind", given, films=films)
+    if kernel is not None and name not in BLIND:
+        raise click.UsageError("--save-psf is for --psf blind: lsdeblur psf make writes a PSF that is known")
     barred = {"mask": mask, "report": report, "save-result": archive, "page": rest["page"]}
     barred |= {"channel-axis": rest["channel_axis"], "linear": rest["linear"] or None}
     barred |= {"float": rest["as_float"] or None}
+    if isinstance(rule := options.get("lam"), str):
+        barred[f"lam {rule}"] = rule
     jobs = _checked(jobs, name, [f"--{key}" for key, value in barred.items() if value is not None])
-    settings = Settings(psf=psf, method=name, options=options, mask=_mask_of(mask), **rest)
+    settings = Settings(psf=psf, method=name, options=options, mask=_mask_of(mask), given=_given(), **rest)
     records: list[dict[str, Any]] = []
     if not dry_run:
         _make_folders(jobs)
@@ -116,7 +135,7 @@ def restore(
         with progress(len(jobs), quiet=dry_run or (as_json and interactive())) as begin:
             for job in jobs:
                 callback = begin(job.source.name)
-                records.append(_planned(job, settings.force) if dry_run else _attempt(job, settings, callback))
+                records.append(_planned(job, settings) if dry_run else _attempt(job, settings, callback))
                 if as_json:
                     print_json(records[-1])
     finally:  # an interrupt comes after the files that are finished
@@ -130,18 +149,41 @@ def restore(
         click.get_current_context().exit(1)
 
 
-def _jobs(files: list[Path], output: str | None, report: str | None, archive: str | None, as_float: bool) -> list[Job]:
+def _given() -> list[str]:
+    """The options on the command line that say what is computed."""
+    context = click.get_current_context()
+    words: list[str] = []
+    for option in context.command.params:
+        name = str(option.name)
+        asked = context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+        if isinstance(option, click.Option) and asked and name not in _ASIDE:
+            flag, value = max(option.opts, key=len), context.params[name]
+            each = value if option.multiple else [value]
+            words += [flag] if option.is_flag else [word for one in each for word in (flag, str(one))]
+    return words
+
+
+def _jobs(
+    files: list[Path], output: str | None, report: str | None, archive: str | None, kernel: str | None, as_float: bool
+) -> list[Job]:
     """What is written where."""
     several = len(files) > 1
-    return [
+    jobs = [
         Job(
             path,
             _beside(path, output, several, as_float),
             _target(path, report, ".html", several, "--report"),
             _target(path, archive, ".npz", several, "--save-result"),
+            _target(path, kernel, "_psf.tif", several, "--save-psf"),
         )
         for path in files
     ]
+    for job in jobs:
+        if job.kernel is not None:
+            arguments.check_psf_file(job.kernel)
+        if as_float and job.output.suffix.lower() == ".png":
+            raise click.UsageError(f"--float, and PNG holds integers: give --output a .tif, not {str(job.output)!r}")
+    return jobs
 
 
 def _checked(jobs: list[Job], method: str, barred: list[str]) -> list[Job]:
@@ -216,11 +258,13 @@ def _mask_of(path: Path | None) -> Any:
     return hidden if picture.channel_axis is None else hidden.any(axis=picture.channel_axis)
 
 
-def _planned(job: Job, force: bool) -> dict[str, Any]:
+def _planned(job: Job, settings: Settings) -> dict[str, Any]:
     """What is to be done, or why it cannot be, as far as names tell."""
     record = {"input": str(job.source), "output": str(job.output), "writes": [str(path) for path in job.targets]}
+    if settings.skip_existing and not job.problem and all(path.exists() for path in job.targets):
+        return record | {"status": "skipped"}
     try:
-        problem = job.problem or _obstacle(job, force)
+        problem = job.problem or _obstacle(job, settings.force)
     except (ValueError, OSError) as error:
         problem = str(error)
     return record | ({"status": "failed", "error": problem} if problem else {"status": "planned"})
@@ -228,7 +272,7 @@ def _planned(job: Job, force: bool) -> dict[str, Any]:
 
 def _obstacle(job: Job, force: bool) -> str:
     if there := [str(path) for path in job.targets if path.exists() and not force]:
-        return f"{', '.join(there)}: there already; --force replaces it"
+        return f"{', '.join(there)}: there already; --force replaces it, --skip-existing goes on without"
     if job.is_film and not job.output.name.lower().endswith(io.FILMS):
         return f"{str(job.output)!r} is no film: give --output one of the suffixes {', '.join(io.FILMS)}"
     if not job.is_film:
@@ -246,50 +290,63 @@ def _make_folders(jobs: list[Job]) -> None:
 
 def _attempt(job: Job, settings: Settings, callback: Callable[[Any], None]) -> dict[str, Any]:
     """Restore one file. Whatever goes wrong is its own failure: the others go on."""
-    record = _planned(job, settings.force)
+    record = _planned(job, settings)
     start = time.perf_counter()
     with told(job.source.name) as warned:
         try:
             if record["status"] == "planned":
-                found = _film(job, settings) if job.is_film else _image(job, settings, callback)
+                found, result = _film(job, settings) if job.is_film else _image(job, settings, callback)
+                record["seconds"] = round(time.perf_counter() - start, 3)
+                if result is not None:
+                    _keep(job, result, settings)
                 record |= {"status": "restored", **found}
         except Exception as error:
             record |= {"status": "failed", "error": reason(error)}
-    return record | {"seconds": round(time.perf_counter() - start, 3), "warnings": warned}
+    return {"seconds": round(time.perf_counter() - start, 3), **record, "warnings": warned}
 
 
-def _image(job: Job, settings: Settings, callback: Callable[[Any], None]) -> dict[str, Any]:
+def _image(job: Job, settings: Settings, callback: Callable[[Any], None]) -> tuple[dict[str, Any], Restoration]:
+    """What is told of an image that is restored and written, and its evidence (of a stack, that of the first plane)."""
     picture = io.read(job.source, page=settings.page, channel_axis=settings.channel_axis)
     if job.output.exists() and isinstance(picture.image, np.memmap):
         picture = replace(picture, image=np.array(picture.image))  # Windows replaces no file that is mapped
     h = settings.psf(picture.shape)
     stacked = len(picture.shape) == 3 and (h is None or h.ndim == 2)
-    if stacked and (job.report or job.archive):
-        raise ValueError("--report and --save-result are for one image, not for a stack: choose a page with --page")
+    if stacked and (job.report or job.archive or job.kernel):
+        raise ValueError(
+            "--report, --save-result and --save-psf are for one image, not for a stack: choose a page with --page"
+        )
     results = _restored(picture, h, stacked, settings, callback)
     image = np.stack([r.image for r in results], axis=_plane_axis(picture)) if stacked else results[0].image
     if settings.linear:
         image = io.encoded(image, picture.white)
     dtype = np.float32 if settings.as_float else None
     io.write(job.output, image, like=picture, dtype=dtype, overwrite=settings.force)
-    try:
-        _keep(job, results[0], settings.force)
-    except Exception as error:
-        raise RuntimeError(f"{str(job.output)!r} is written, but no report or archive: {error}") from error
     fields = ("lam", "noise_std", "noise_width", "n_iter", "converged", "message")
     found = {key: _one([getattr(result, key) for result in results]) for key in fields}
     rules = [result.selection.criterion if result.selection else None for result in results]
-    return {"method": settings.method, **found, "rule": _one(rules), "shape": list(image.shape)}
+    found |= {"method": settings.method, "rule": _one(rules), "shape": list(image.shape)}
+    if settings.method == "blind":
+        found["then"] = settings.options["then"]
+    if settings.method in BLIND:
+        found["psf_shape"] = _one([None if result.psf is None else list(result.psf.shape) for result in results])
+    return found, results[0]
 
 
-def _keep(job: Job, result: Restoration, force: bool) -> None:
+def _keep(job: Job, result: Restoration, settings: Settings) -> None:
     """The evidence beside the image."""
-    if job.archive is not None:
-        with replacing(job.archive, overwrite=force) as path:
-            result.save(path)
-    if job.report is not None:
-        with replacing(job.report, overwrite=force) as path:
-            named(_REPORT)(result, path, title=job.source.name)
+    try:
+        if job.kernel is not None:
+            io.write(job.kernel, result.psf, overwrite=settings.force)
+        if job.archive is not None:
+            with replacing(job.archive, overwrite=settings.force) as path:
+                result.save(path)
+        if job.report is not None:
+            command = shlex.join(["lsdeblur", "restore", str(job.source), *settings.given])
+            with replacing(job.report, overwrite=settings.force) as path:
+                named(_REPORT)(result, path, title=job.source.name, command=command)
+    except Exception as error:
+        raise RuntimeError(f"{str(job.output)!r} is written, but not all of the evidence: {error}") from error
 
 
 def _restored(
@@ -335,14 +392,14 @@ def _plane_axis(picture: io.Picture) -> int:
     return 1 if axis is not None and axis % picture.image.ndim == 0 else 0
 
 
-def _film(job: Job, settings: Settings) -> dict[str, Any]:
+def _film(job: Job, settings: Settings) -> tuple[dict[str, Any], None]:
     from lsdeblur import video
 
     first = next(video.frames_of(job.source), np.empty((0, 0)))
     h = settings.psf(first.shape[:2])
     with replacing(job.output, overwrite=settings.force) as path:
         count = video.restore_video(job.source, path, h, workers=settings.workers, **settings.options)
-    return {"method": settings.method, "lam": settings.options.get("lam"), "message": f"{count} frames"}
+    return {"method": settings.method, "lam": settings.options.get("lam"), "message": f"{count} frames"}, None
 
 
 def _one(values: list[Any]) -> Any:
@@ -353,7 +410,41 @@ def _print(records: list[dict[str, Any]]) -> None:
     done = [record for record in records if record["status"] == "restored"]
     planned = [record for record in records if record["status"] == "planned"]
     if done:
-        rows = [(r["input"], r["method"], r.get("lam"), r.get("noise_std"), r["seconds"], r["output"]) for r in done]
+        rows = [(r["input"], _name(r), _lambda(r), r.get("noise_std"), r["seconds"], r["output"]) for r in done]
         print_table(("input", "method", "lambda", "noise", "seconds", "output"), rows)
+    if found := [record for record in done if record.get("psf_shape")]:
+        for record in found:
+            click.echo(f"{record['input']}: {_psf_found(record)}")
+        click.echo(
+            "That tells of agreement between candidates, not of correctness: look at the PSF (--save-psf, --report)."
+        )
+    if skipped := sum(record["status"] == "skipped" for record in records):
+        click.echo(f"{skipped} of {len(records)} skipped: their results are there already")
     if planned:
         print_table(("would read", "would write"), [(r["input"], ", ".join(r["writes"])) for r in planned])
+
+
+def _name(record: dict[str, Any]) -> str:
+    return f"{record['method']}, then {record['then']}" if "then" in record else str(record["method"])
+
+
+def _lambda(record: dict[str, Any]) -> Any:
+    """Lambda; the wavelets' is a factor of strengths that are told in the message, and says nothing alone."""
+    return None if record.get("then", record["method"]) == "wavelet" else record.get("lam")
+
+
+def _psf_found(record: dict[str, Any]) -> str:
+    """Size, method and message of a PSF that was found; of a stack, those of each plane."""
+    shapes, messages = record["psf_shape"], record["message"]
+    if isinstance(messages, str):
+        shapes, messages = [shapes], [messages]
+    return "; ".join(
+        f"PSF of {' x '.join(map(str, shape))} pixels {_of_psf(message)}"
+        for shape, message in zip(shapes, messages, strict=True)
+        if shape
+    )
+
+
+def _of_psf(message: str) -> str:
+    """The part of a blind restoration's message that tells of the PSF."""
+    return message.partition("; then ")[0].removeprefix("PSF ")

@@ -32,7 +32,10 @@ __all__ = ["write"]
 _LONGEST = 1500  # pixels of the pictures under the slider
 
 
-def write(result: Restoration, path: str | os.PathLike[str], *, observed: Any = None, title: str | None = None) -> Path:
+def write(
+    result: Restoration, path: str | os.PathLike[str], *, observed: Any = None, title: str | None = None,
+    command: str | None = None,
+) -> Path:  # fmt: skip
     """Write a report on a restoration as one HTML file.
 
     Parameters
@@ -46,6 +49,8 @@ def write(result: Restoration, path: str | os.PathLike[str], *, observed: Any = 
         the first is shown.
     title : str, optional
         The page's title.
+    command : str, optional
+        The command line that made the result: shown beside the call, as what repeats all of it.
 
     Returns
     -------
@@ -77,7 +82,7 @@ def write(result: Restoration, path: str | os.PathLike[str], *, observed: Any = 
     ...     report.write(restore(g, psf.gaussian(1.0), lam=0.1), f"{folder}/report.html").name
     'report.html'
     """
-    page = _page(case_of(result, observed), "Report on a restoration" if title is None else str(title))
+    page = _page(case_of(result, observed), "Report on a restoration" if title is None else str(title), command)
     target = Path(path)
     part = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
@@ -88,7 +93,7 @@ def write(result: Restoration, path: str | os.PathLike[str], *, observed: Any = 
     return target
 
 
-def _page(case: Case, title: str) -> str:
+def _page(case: Case, title: str, command: str | None) -> str:
     """The page's text."""
     result = case.result
     shown, hidden = plane(case.observed), plane(case.hidden[np.newaxis])
@@ -114,6 +119,7 @@ def _page(case: Case, title: str) -> str:
         blur=blur_of(case),
         std=_uncertainty(case),
         call=call_of(result, case),
+        command=command,
         versions={
             "lsdeblur": result.version or __version__,
             "NumPy": np.__version__,
