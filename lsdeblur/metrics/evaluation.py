@@ -11,11 +11,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lsdeblur._results import Restoration
-from lsdeblur._validate import channels_first
+from lsdeblur._results import Restoration, in_memory
 from lsdeblur.metrics import fidelity, structure, unreferenced
-from lsdeblur.psf import PSFGrid
-from lsdeblur.simulate import blur, valid_part
+from lsdeblur.metrics._residual import psf_of, residual, unmeasured
 
 __all__ = ["Evaluation", "evaluate"]
 
@@ -107,8 +105,8 @@ def evaluate(
 
     Notes
     -----
-    The residual ``image - psf * restored`` is taken where the PSF lies within the frame, since what is beyond the frame
-    is not known, and outside `mask` and `saturation`. Images on disk, Dask arrays and tensors are read into memory.
+    The residual ``image - psf * restored``, less Richardson-Lucy's background, is taken where the PSF lies within the
+    frame, since what is beyond the frame is not known, and outside `mask` and `saturation`. Images on disk, Dask arrays and tensors are read into memory.
     After `Restoration.load` the blurred image is not there, and of several frames there is no single one.
 
     Examples
@@ -164,8 +162,7 @@ def _observed(result: Restoration | None) -> Array | str:
         return "the blurred image is not kept in files: evaluate before save()"
     if isinstance(result.observed, (list, tuple)):
         return "several frames were restored together: there is no single blurred image"
-    seen = result.observed
-    return np.asarray(seen.detach().cpu() if hasattr(seen, "detach") else seen)
+    return np.asarray(in_memory(result.observed))
 
 
 def _beside_truth(
@@ -186,37 +183,21 @@ def _of_residual(table: _Table, result: Restoration, image: Array, seen: Array |
     if result.noise_std is not None:
         table.numbers["noise_std"] = result.noise_std
     try:
-        residual, hidden = _residual(result, image, seen, axis)
+        left, hidden = _residual(result, image, seen, axis)
     except ValueError as error:
         table.left_out["residual_rms"] = str(error)
         return
-    rms = table.numbers["residual_rms"] = math.sqrt(float(np.mean(residual[:, ~hidden] ** 2, dtype=np.float64)))
+    rms = table.numbers["residual_rms"] = math.sqrt(float(np.mean(left[:, ~hidden] ** 2, dtype=np.float64)))
     if result.noise_std:
         table.numbers["residual_ratio"] = rms / result.noise_std
-    table.take("residual_whiteness", lambda: unreferenced.whiteness(residual, mask=hidden, channel_axis=0))
+    table.take("residual_whiteness", lambda: unreferenced.whiteness(left, mask=hidden, channel_axis=0))
 
 
 def _residual(result: Restoration, image: Array, seen: Array | str, axis: int | None) -> tuple[Array, Array]:
-    """Channels of ``image - psf * restored`` where the frame holds all that it needs; where they were not measured."""
-    if isinstance(seen, str) or result.psf is None:
+    """Channels of the residual, and where they were not measured."""
+    psf = psf_of(result)
+    if isinstance(seen, str) or psf is None:
         raise ValueError(seen if isinstance(seen, str) else "there is no PSF to blur the restored image with")
-    h = result.psf if isinstance(result.psf, PSFGrid) else np.asarray(result.psf)
-    # Blurred as a whole, so that the positions of a PSFGrid count from the frame's first pixel.
-    model = blur(image, h, boundary="zero", channel_axis=axis)
-    hidden = _hidden(result, seen, axis)
-    known = ~hidden if axis is None else np.expand_dims(~hidden, axis)
-    g, m, measured = (
-        channels_first(valid_part(x, h, channel_axis=axis), axis)
-        for x in (np.where(known, seen, 0), model, np.broadcast_to(known, image.shape))
-    )
-    if not measured.any():
-        raise ValueError("every pixel is masked whose PSF lies within the frame")
-    return g - m, measured[0] == 0
-
-
-def _hidden(result: Restoration, seen: Array, axis: int | None) -> Array:
-    """True where a pixel was masked, or clipped in any channel."""
-    mask, level = result.options.get("mask"), result.options.get("saturation")
-    clipped = np.zeros(seen.shape, bool) if level is None else np.asarray(seen >= level)
-    spatial: Array = clipped if axis is None else np.any(clipped, axis=axis)
-    return spatial if mask is None else spatial | np.asarray(mask, bool)
+    g, f = (np.moveaxis(a, axis, 0) if axis is not None else a[np.newaxis] for a in (seen, image))
+    hidden = unmeasured(g, result.options.get("mask"), result.options.get("saturation"))
+    return residual(result, g, f, psf, hidden)
