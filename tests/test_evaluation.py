@@ -19,7 +19,7 @@ from lsdeblur.report._case import case_of
 from lsdeblur.report._residual import Residual, residual_of
 
 WITH_TRUTH = {"psnr", "ssim", "nmse", "isnr", "edge_preservation", "ringing", "texture_preservation"}
-OF_RESIDUAL = {"noise_std", "residual_rms", "residual_ratio", "residual_whiteness"}
+OF_RESIDUAL = {"noise_std", "residual_rms", "residual_ratio", "residual_whiteness", "residual_correlation"}
 SHARPNESS = {"sharpness", "sharpness_observed"}
 
 SCENE = leaves((90, 97))
@@ -54,6 +54,7 @@ def test_residual() -> None:
     assert found["residual_rms"] == pytest.approx(math.sqrt(np.mean(residual**2)))
     assert found["residual_ratio"] == pytest.approx(found["residual_rms"] / RESULT.noise_std)
     assert found["residual_whiteness"] == pytest.approx(metrics.whiteness(residual))
+    assert found["residual_correlation"] == pytest.approx(metrics.correlation(residual))
 
 
 def test_residual_of_the_scene_is_the_noise() -> None:

@@ -15,15 +15,16 @@ import numpy.typing as npt
 import pytest
 from scenes import leaves
 from scipy.signal import convolve2d
+from skimage import data
 
-from lsdeblur import LsdeblurWarning, Restoration, psf, report, restore, simulate
+from lsdeblur import LsdeblurWarning, Restoration, evaluate, psf, report, restore, simulate
 from lsdeblur.report._case import case_of
 from lsdeblur.report._charts import Axis, number
 from lsdeblur.report._curves import curves_of
 from lsdeblur.report._pictures import Tones, coloured, picture, plane
 from lsdeblur.report._residual import Residual, residual_of
 from lsdeblur.report._strip import Strip, strip_of
-from lsdeblur.report._text import call_of, checks_of
+from lsdeblur.report._text import call_of, checks_of, measures_of
 
 Array = npt.NDArray[Any]
 
@@ -188,6 +189,13 @@ def test_what_is_no_restoration(tmp_path: Path) -> None:
         report.write(np.ones((4, 4)), tmp_path / "report.html")  # type: ignore[arg-type]
 
 
+def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    result = Restoration(blurred(), BLUR, "tikhonov", observed=blurred())
+    with pytest.raises(FileNotFoundError, match=r"path='.*report.html' lies in a folder that does not exist: make '"):
+        report.write(result, tmp_path / "none" / "report.html")
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     result = restore(blurred(), BLUR, lam=0.01)
     target = report.write(result, str(tmp_path / "report.html"))
@@ -311,6 +319,44 @@ def test_what_cannot_be_shown_is_said() -> None:
     assert "no pixel was measured" in of(Restoration(g, BLUR, "tv", observed=g, options={"mask": rim}))[0]
 
 
+@pytest.mark.parametrize("name", ["camera", "coffee"])
+@pytest.mark.parametrize(
+    "options", [{}, {"denoise_after": "nlm"}, {"denoise_after": "tv"}, {"method": "tv"}, {"method": "wavelet"}]
+)
+def test_the_right_blur_raises_no_alarm(name: str, options: dict[str, Any]) -> None:
+    picture = getattr(data, name)()[100:260, 200:360] / 255
+    g = simulate.add_noise(
+        simulate.blur(picture if picture.ndim == 2 else picture[..., 1], BLUR), noise_std=0.01, rng=0
+    )
+    assert looks(restore(g, BLUR, **options)) == []
+
+
+def test_the_wrong_blur_of_a_denoised_image_shows_in_the_rms() -> None:
+    g = blurred((220, 240))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", LsdeblurWarning)
+        wrong = restore(g, psf.motion(3, 20), noise_std=0.01, denoise_after="nlm")
+    case = case_of(wrong, None)
+    checks = checks_of(case, residual_of(case))
+    assert any("blur or noise level may be wrong" in check.text for check in checks if check.verdict == "look")
+    assert any("A denoiser takes faint detail" in check.text for check in checks if check.verdict == "note")
+    assert "denoised after the filter" in str(strip_of(case, Tones(0, 1)))
+
+
+def test_measures_beyond_the_rest_of_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    result = restore(blurred(), BLUR, lam=0.01, noise_std=0.01)
+    result.save(tmp_path / "r.npz")
+    loaded = Restoration.load(tmp_path / "r.npz")
+    (tmp_path / "r.npz").unlink()
+    text = page_of(loaded, tmp_path, observed=blurred()).text
+    found = evaluate(result)
+    for name in ("residual_whiteness", "residual_correlation", "sharpness_observed", "sharpness"):
+        assert f"{name} {number(found[name])} " in text
+    assert "residual_ratio" not in text
+    monkeypatch.setattr("lsdeblur.report._text.LARGEST", 70)
+    assert measures_of(case_of(result, None)) == []
+
+
 def test_wiener_damps_low_frequencies_and_that_is_said() -> None:
     found = looks(restore(blurred((220, 240)), BLUR, method="wiener"))
     assert any("constant noise-to-signal ratio" in text for text in found)
@@ -402,6 +448,14 @@ def test_the_call_repeats_the_restoration(options: dict[str, Any]) -> None:
     names: dict[str, Any] = {"given": {"blurred": g, "psf": result.psf, "mask": mask}}
     exec(filled, names)
     np.testing.assert_array_equal(names["result"].image, result.image)
+
+
+def test_the_call_spells_the_numbers_of_numpy() -> None:
+    g = blurred()
+    strength = {"lam": np.float64(0.01), "noise_std": np.array(0.02), "max_iter": np.int64(7)}
+    result = restore(g, BLUR, spacing=(np.float32(1), 2.0), **strength)
+    code = call_of(result, case_of(result, None))
+    assert "restore(blurred, psf, spacing=(1.0, 2.0), lam=0.01, noise_std=0.02, max_iter=7)" in " ".join(code.split())
 
 
 def test_the_call_names_what_it_cannot_spell() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -26,6 +26,7 @@ class Case:
     Attributes
     ----------
     result : Restoration
+        With its image in memory, and the observed one.
     raw : array
         The observed image as the caller has it; of several frames the first.
     frames : int
@@ -85,4 +86,5 @@ def case_of(result: Any, observed: Any) -> Case:
     hidden = unmeasured(g, mask, result.options.get("saturation"))
     g = g.astype(working_dtype(g.dtype))
     g[:, hidden] = 0
+    result = replace(result, image=image, observed=given if frames else raw)
     return Case(result, raw, frames, g, f, hidden, psf)

@@ -55,6 +55,10 @@ def strip_of(case: Case, tones: Tones) -> Strip | str:
         )
     if not result.lam or not math.isfinite(result.lam) or result.lam <= 0:
         return "Other strengths are not shown: none, or zero, was used."
+    if result.options.get("denoise_after") is not None:
+        return (
+            "Other strengths are not shown: the image was denoised after the filter, which takes long for each of them."
+        )
     if case.psf is None or case.frames or len(case.shape) == 3:
         return "Other strengths are shown for one image of two spatial axes only."
     inner, outer = _windows(case)
