@@ -24,13 +24,13 @@ out = Path(sys.argv[1] if len(sys.argv) > 1 else "demo-output")
 out.mkdir(parents=True, exist_ok=True)
 
 # %%
-# Pictures of several kinds under one camera shake, with 1 % noise: a photograph, print, gravel, a living cell in a
+# Pictures of several kinds under one camera shake, with 1 % noise: a photograph, print, a living cell in a
 # phase contrast microscope, and a drawing of flat areas.
 SCENES = {
-    "cat": data.chelsea()[50:250, 110:310, 1],
-    "print": data.page()[:190, :200],
-    "cell": data.cell()[160:360, 160:360],
-    "phantom": data.shepp_logan_phantom()[100:300, 100:300] * 255,
+    "cat": data.chelsea()[70:230, 130:290, 1],
+    "print": data.page()[:160, :160],
+    "cell": data.cell()[180:340, 180:340],
+    "phantom": data.shepp_logan_phantom()[120:280, 120:280] * 255,
 }
 METHODS = ("tikhonov", "tv", "wavelet", "pnp")
 blur = psf.shake(17, rng=3)

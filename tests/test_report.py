@@ -23,7 +23,7 @@ from lsdeblur.report._charts import Axis, number
 from lsdeblur.report._curves import curves_of
 from lsdeblur.report._pictures import Tones, coloured, picture, plane
 from lsdeblur.report._residual import Residual, residual_of
-from lsdeblur.report._strip import Strip, strip_of
+from lsdeblur.report._strip import Strip, strip_of, without_denoising
 from lsdeblur.report._text import call_of, checks_of, measures_of
 
 Array = npt.NDArray[Any]
@@ -92,7 +92,8 @@ def pixels(uri: str) -> Array:
 def looks(result: Restoration) -> list[str]:
     """What the report asks to be looked at."""
     case = case_of(result, None)
-    return [check.text for check in checks_of(case, residual_of(case)) if check.verdict == "look"]
+    found = checks_of(case, residual_of(without_denoising(case)))
+    return [check.text for check in found if check.verdict == "look"]
 
 
 def test_the_page_is_whole_and_loads_nothing(tmp_path: Path) -> None:
@@ -331,16 +332,43 @@ def test_the_right_blur_raises_no_alarm(name: str, options: dict[str, Any]) -> N
     assert looks(restore(g, BLUR, **options)) == []
 
 
-def test_the_wrong_blur_of_a_denoised_image_shows_in_the_rms() -> None:
+def test_a_wrong_blur_shows_without_the_denoising(tmp_path: Path) -> None:
     g = blurred((220, 240))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", LsdeblurWarning)
         wrong = restore(g, psf.motion(3, 20), noise_std=0.01, denoise_after="nlm")
-    case = case_of(wrong, None)
-    checks = checks_of(case, residual_of(case))
-    assert any("blur or noise level may be wrong" in check.text for check in checks if check.verdict == "look")
-    assert any("A denoiser takes faint detail" in check.text for check in checks if check.verdict == "note")
-    assert "denoised after the filter" in str(strip_of(case, Tones(0, 1)))
+    assert any("Without the denoising, the residual's spectrum" in text for text in looks(wrong))
+    text = page_of(wrong, tmp_path).text
+    assert all(look in text for look in looks(wrong))
+    assert "denoised after the filter" in text
+
+
+@pytest.mark.parametrize("boundary", ["free", "periodic"])
+def test_without_denoising(boundary: str) -> None:
+    """It is what the same call gives without the denoiser; channels, a mask and correlated noise belong to it."""
+    g = np.stack([blurred(), blurred()[::-1]], axis=-1)
+    mask = np.zeros(g.shape[:2], bool)
+    mask[30:33, 40:44] = boundary == "free"
+    options = {"channel_axis": 2, "mask": mask, "boundary": boundary, "penalty": "gradient", "noise_width": 0.6}
+    options |= {"lam": 0.02, "noise_std": 0.01}
+    if boundary != "free":
+        options["mask"] = None
+    result = restore(g, BLUR, denoise_after="tv", **options)
+    filtered = without_denoising(case_of(result, None))
+    plain = restore(g, BLUR, **options)
+    np.testing.assert_allclose(np.moveaxis(filtered.restored, 0, 2), plain.image, atol=1e-5)
+    assert np.abs(result.image - plain.image).max() > 1e-3
+    assert without_denoising(filtered) is filtered
+
+
+def test_a_learned_prior_gets_a_note_at_low_noise() -> None:
+    pytest.importorskip("torch")
+    h = psf.motion(11, 30)
+    g = simulate.add_noise(simulate.blur(data.coffee()[80:336, 200:456, 1] / 255, h), noise_std=0.003, rng=0)
+    case = case_of(restore(g, h, method="pnp"), None)
+    found = checks_of(case, residual_of(case))
+    assert not [check.text for check in found if check.verdict == "look"]
+    assert any("A denoiser takes faint detail" in check.text for check in found if check.verdict == "note")
 
 
 def test_measures_beyond_the_rest_of_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,7 +24,7 @@ from lsdeblur.report._charts import number
 from lsdeblur.report._curves import Curves, curves_of
 from lsdeblur.report._pictures import Tones, coloured, picture, plane
 from lsdeblur.report._residual import residual_of
-from lsdeblur.report._strip import Strip, strip_of
+from lsdeblur.report._strip import Strip, strip_of, without_denoising
 from lsdeblur.report._text import call_of, checks_of, images_of, measures_of, summary_of
 
 __all__ = ["write"]
@@ -101,6 +101,7 @@ def _page(case: Case, title: str) -> str:
     shown, hidden = plane(case.observed), plane(case.hidden[np.newaxis])
     tones = Tones.of(shown[~hidden])
     strip, residual = strip_of(case, tones), residual_of(case)
+    filtered = without_denoising(case)
     stops = [] if isinstance(strip, str) else strip.lams
     curves = None if result.selection is None else curves_of(result.selection, stops)
     rendered: str = _template().render(
@@ -108,7 +109,7 @@ def _page(case: Case, title: str) -> str:
         result=result,
         case=case,
         summary=summary_of(result),
-        checks=checks_of(case, residual),
+        checks=checks_of(case, residual if filtered is case else residual_of(filtered)),
         measures=measures_of(case),
         images=images_of(case),
         tones=tones,

@@ -89,7 +89,7 @@ def _times(shape: tuple[int, ...]) -> str:
 
 
 def checks_of(case: Case, residual: Residual | str) -> list[Check]:
-    """What can be said for and against the result from its own numbers."""
+    """What can be said for and against the result from its own numbers; `residual` is that without denoising."""
     result, checks = case.result, []
     if result.selection is not None:
         checks += _about_lambda(result)
@@ -140,22 +140,24 @@ def _about_lambda(result: Restoration) -> list[Check]:
 
 
 def _about_residual(result: Restoration, residual: Residual) -> list[Check]:
+    """Of a denoised image it is the residual without the denoiser, which takes faint detail of the scene."""
     checks = []
+    denoised = result.options.get("denoise_after") is not None
+    its = "Without the denoising, the residual's" if denoised else "The residual's"
     if result.noise_std:
         ratio = residual.rms / result.noise_std
-        text = f"The residual's rms is {number(residual.rms)}, {number(ratio, 2)} times the noise level."
-        verdict = "passed" if 1 / _CLOSE < ratio < _CLOSE else "look"
-        more = " The restoration follows the noise, or its level is too high." if ratio <= 1 / _CLOSE else ""
+        text = f"{its} rms is {number(residual.rms)}, {number(ratio, 2)} times the noise level."
+        low = ratio <= 1 / _CLOSE and not denoised  # a lambda that was given is a low one
+        more = " The restoration follows the noise, or its level is too high." if low else ""
         more = " More than noise is left: blur or noise level may be wrong." if ratio >= _CLOSE else more
-        checks.append(Check(verdict, text + more))
+        checks.append(Check("look" if more else "passed", text + more))
     beside = "the noise" if result.noise_std else "its own mean"
     where = f"at {number(residual.peak_at, 2)} cycles per pixel"
-    text = f"The residual's spectrum reaches {number(residual.peak, 2)} times {beside}, {where}"
+    text = f"{its} spectrum reaches {number(residual.peak, 2)} times {beside}, {where}"
     if residual.peak < _EXCESS:
         checks.append(Check("passed", f"{text}: no band holds twice the power of noise."))
-    elif result.options.get("denoise_after") is not None:  # here the rms above tells a wrong blur
-        reason = "A denoiser takes faint detail of the scene with the noise; without it this would speak of λ and blur."
-        checks.append(Check("note", f"{text}, more than noise. {reason}"))
+    elif result.method == "pnp":  # no alarm: at low noise it is so with the right blur
+        checks.append(Check("note", f"{text}, more than noise. A denoiser takes faint detail of the scene with it."))
     else:
         reason = _REASONS.get(result.method, "λ is too large, or the blur is wrong.")
         checks.append(Check("look", f"{text}, more than noise. {reason}"))
