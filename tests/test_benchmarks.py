@@ -61,6 +61,7 @@ def test_the_table(
 def test_a_benchmark_that_fails(every: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     status, lines = run(every, tmp_path, monkeypatch)
     assert status == 1
+    assert "" not in lines[2:], "a benchmark without figures breaks the table"
     assert [line.split(" | ")[:3] for line in lines[-2:]] == [
         ["| `zbroken`", "before it broke", "1"],
         ["| `zbroken`", "FAILED", "no such thing"],

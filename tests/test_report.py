@@ -381,7 +381,7 @@ def test_measures_beyond_the_rest_of_the_page(tmp_path: Path, monkeypatch: pytes
     for name in ("residual_whiteness", "residual_correlation", "sharpness_observed", "sharpness"):
         assert f"{name} {number(found[name])} " in text
     assert "residual_ratio" not in text
-    monkeypatch.setattr("lsdeblur.report._text.LARGEST", 70)
+    monkeypatch.setattr("lsdeblur.report._text.LARGEST", 60)
     assert measures_of(case_of(result, None)) == []
 
 

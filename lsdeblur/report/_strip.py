@@ -89,7 +89,7 @@ def without_denoising(case: Case) -> Case:
     """The restoration without `denoise_after`, at the lambda that was chosen before it was lowered for the denoiser."""
     result, options = case.result, dict(case.result.options)
     lam = result.selection.lam if result.selection else result.lam
-    if options.pop("denoise_after", None) is None or case.psf is None or not lam:
+    if options.pop("denoise_after", None) is None or case.psf is None or case.method != "tikhonov" or not lam:
         return case
     filtered = _restored(case, case.psf, tuple(slice(0, n) for n in case.shape), lam)
     return replace(case, restored=filtered, result=replace(result, lam=lam, options=options))
