@@ -214,6 +214,12 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path, monkeypatch: pyt
     assert [p.name for p in tmp_path.iterdir()] == ["report.html"]
 
 
+def test_pictures_of_8_bits_keep_their_tones(tmp_path: Path) -> None:
+    eight = np.clip(255 * blurred(), 20, 230).astype(np.uint8)
+    assert "black is 0, white 255, the range of 8 bits" in page_of(restore(eight, BLUR, lam=0.01), tmp_path).text
+    assert "percentiles 0.5 and 99.5" in page_of(restore(blurred(), BLUR, lam=0.01), tmp_path).text
+
+
 def test_text_of_the_caller_is_escaped(tmp_path: Path) -> None:
     evil = "</title></script><script>alert('1')</script>"
     g = blurred()

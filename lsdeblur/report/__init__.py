@@ -96,7 +96,7 @@ def _page(case: Case, title: str) -> str:
     """The page's text."""
     result = case.result
     shown, hidden = plane(case.observed), plane(case.hidden[np.newaxis])
-    tones = Tones.of(shown[~hidden])
+    tones = Tones(0.0, 255.0) if case.raw.dtype == np.uint8 else Tones.of(shown[~hidden])
     strip, residual = strip_of(case, tones), residual_of(case)
     filtered = without_denoising(case)
     stops = [] if isinstance(strip, str) else strip.lams
