@@ -2,9 +2,10 @@
 
     python benchmarks/every.py [--photographs DIR] [--training DIR] [--only NAME ...] [--out DIR]
 
-Each script's whole output is kept in DIR (default: benchmark-output). DIR of `--photographs` holds blur_i, clean_i and
-kernel_i .png for quality.py, that of `--training` sharp grey images for networks.py, which is left out without it. So
-are those whose libraries are not installed. One that fails is named in the table, and the exit status is 1.
+Each script's whole output is kept in DIR (default: benchmark-output), and the table in its table.md, where each row
+stands as soon as it is known. DIR of `--photographs` holds blur_i, clean_i and kernel_i .png for quality.py, that of
+`--training` sharp grey images for networks.py, which is left out without it. So are
+those whose libraries are not installed. One that fails is named in the table, and the exit status is 1.
 """
 
 from __future__ import annotations
@@ -59,18 +60,23 @@ def main() -> int:
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     plans = {name: arguments(name, args) for name in args.only}
-    head = ["| benchmark | what | figure | minutes |", "|---|---|---|---|"]
-    print(f"{machine()}\n\n" + "\n".join(head), flush=True)
-    table = list(head)
-    for name, options in plans.items():
-        if options is not None:
-            rows = run(name, options, args.out)
-            print("\n".join(rows), flush=True)
-            table += rows
-    (args.out / "table.md").write_text("\n".join(table) + "\n", encoding="utf-8")
-    if left := [name for name, options in plans.items() if options is None]:
-        print(f"\nleft out, for want of data or a library: {', '.join(left)}")
-    return int(any(row.split("|")[2].strip() == "FAILED" for row in table))
+    failed = False
+    with (args.out / "table.md").open("w", encoding="utf-8") as table:
+
+        def add(*lines: str) -> None:
+            text = "".join(f"{line}\n" for line in lines)
+            for file in (sys.stdout, table):
+                print(text, end="", file=file, flush=True)
+
+        add(machine(), "", "| benchmark | what | figure | minutes |", "|---|---|---|---|")
+        for name, options in plans.items():
+            if options is not None:
+                rows = run(name, options, args.out)
+                add(*rows)
+                failed |= any(row.startswith(f"| `{name}` | FAILED |") for row in rows)
+        if left := [name for name, options in plans.items() if options is None]:
+            add("", f"left out, for want of data or a library: {', '.join(left)}")
+    return int(failed)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ Through the atmosphere
 What comes back of a picture taken through kilometres of turbulent air, and how well must the turbulence be known?
 Little, and fairly well: 1.5 dB by least squares and 1.8 dB by total variation, for the PSF's wings bury fine
 structure in the noise for good. A Fried parameter that is 20 % too small costs 1.1 dB, one that is 20 % too large 0.3
-dB. One PSF for all colours instead of three costs nothing (less than 0.01 dB).
+dB. One PSF for all colours instead of three costs nothing (0.00 dB).
 """
 
 import sys
@@ -49,8 +49,7 @@ def psnr(image) -> float:
 results = {"Tikhonov": restore(blurred, blur, channel_axis=-1)}
 results["total variation"] = restore(blurred, blur, channel_axis=-1, method="tv")
 single = restore(blurred, blur[1], channel_axis=-1)
-print(f"blurred {psnr(blurred):.2f} dB; one PSF for all colours {psnr(single):.2f} dB")
-for name, result in results.items():
+for name, result in {"blurred": blurred, "one PSF for all": single, **results}.items():
     print(f"{name:16} {psnr(result):.2f} dB, SSIM {metrics.ssim(result, truth, channel_axis=-1, data_range=1.0):.3f}")
 images = {"blurred": blurred, **results, "truth": truth}
 images = {f"{name}\n{psnr(a):.1f} dB" if name != "truth" else name: a for name, a in images.items()}

@@ -1,6 +1,7 @@
 """Figures: the curves that chose lambda, images side by side, PSFs. Each function returns what it drew on.
 
-Colours are Okabe and Ito's, which people with any colour vision tell apart.
+Colours are Okabe and Ito's, which people with any colour vision tell apart. Figures belong to pyplot; in a notebook,
+end the cell with a semicolon, or it shows a returned figure twice.
 """
 
 from __future__ import annotations

@@ -15,9 +15,11 @@ from scenes import leaves
 
 import lsdeblur
 from lsdeblur import Restoration, evaluate, metrics, psf, restore, simulate
+from lsdeblur.report._case import case_of
+from lsdeblur.report._residual import Residual, residual_of
 
 WITH_TRUTH = {"psnr", "ssim", "nmse", "isnr", "edge_preservation", "ringing", "texture_preservation"}
-OF_RESIDUAL = {"noise_std", "residual_rms", "residual_ratio", "residual_whiteness"}
+OF_RESIDUAL = {"noise_std", "residual_rms", "residual_ratio", "residual_whiteness", "residual_correlation"}
 SHARPNESS = {"sharpness", "sharpness_observed"}
 
 SCENE = leaves((90, 97))
@@ -52,6 +54,7 @@ def test_residual() -> None:
     assert found["residual_rms"] == pytest.approx(math.sqrt(np.mean(residual**2)))
     assert found["residual_ratio"] == pytest.approx(found["residual_rms"] / RESULT.noise_std)
     assert found["residual_whiteness"] == pytest.approx(metrics.whiteness(residual))
+    assert found["residual_correlation"] == pytest.approx(metrics.correlation(residual))
 
 
 def test_residual_of_the_scene_is_the_noise() -> None:
@@ -130,6 +133,56 @@ def test_blur_that_varies() -> None:
     assert found["residual_rms"] == pytest.approx(math.sqrt(np.mean(residual**2)))
 
 
+def in_a_background(case: str) -> tuple[Restoration, Any, Any]:
+    """The true scene with its blurred image over a background, and the residual there; what is hidden in it."""
+    rng = np.random.default_rng(5)
+    scene, h, axis, hidden, options = 100 * SCENE, H, None, np.zeros(SCENE.shape, bool), {}
+    background: Any = 100.0
+    if case == "channels":
+        scene, axis = np.stack([scene, scene[::-1]], axis=-1), -1
+        background = np.array([100.0, 50.0])[:, None, None]
+    elif case == "volume":
+        scene, h = np.stack([scene[:40, :41]] * 20), reference.psf((3, 3, 4))
+        hidden = np.zeros(scene.shape, bool)
+    elif case == "grid":
+        h = psf.PSFGrid([psf.gaussian(1.0, size=7), psf.gaussian(2.0, size=7)], [[0, 0], [0, 90]])
+    level = np.moveaxis(np.broadcast_to(background, scene.shape if axis is None else (2, *SCENE.shape)), 0, axis or 0)
+    noise = rng.standard_normal(scene.shape)
+    blurred = simulate.blur(scene, h, boundary="zero", channel_axis=axis) + level + noise
+    if case == "mask":
+        hidden[20:24, 30:36] = True
+        blurred[hidden], options = np.nan, {"mask": hidden}
+    elif case == "saturation":
+        hidden[40:43, 50:53] = True
+        blurred[hidden], options = 900.0, {"saturation": 800.0}
+    options |= {"background": background, "channel_axis": axis}
+    return Restoration(scene, h, "richardson-lucy", options=options, observed=blurred), noise, hidden
+
+
+@pytest.mark.parametrize("case", ["plain", "mask", "saturation", "grid", "channels", "volume"])
+def test_one_residual_for_the_table_and_the_report(case: str) -> None:
+    result, noise, hidden = in_a_background(case)
+    size = result.psf.size if case == "grid" else result.psf.shape
+    inner = tuple(slice(s - 1 - s // 2, n - s // 2) for s, n in zip(size, hidden.shape, strict=True))
+    expected = math.sqrt(np.mean(noise[inner][~hidden[inner]] ** 2))
+    assert evaluate(result)["residual_rms"] == pytest.approx(expected)
+    reported = residual_of(case_of(result, None))
+    assert isinstance(reported, Residual)
+    assert reported.rms == pytest.approx(expected)
+
+
+def test_the_background_of_richardson_lucy_is_no_residual() -> None:
+    blurred = simulate.blur(100 * SCENE, H) + 100 + np.random.default_rng(0).standard_normal(TRUTH.shape)
+    found = evaluate(restore(blurred, H, method="richardson-lucy", background=100.0))
+    assert found["residual_rms"] < 5
+    blind = Restoration(TRUTH, H, "blind", options={"then": "richardson-lucy", "background": 100.0}, observed=blurred)
+    plain = dataclasses.replace(blind, method="richardson-lucy")
+    assert evaluate(blind)["residual_rms"] == evaluate(plain)["residual_rms"]
+    # the background of this method is one of the scene, and in its image
+    nas_rif = dataclasses.replace(plain, method="nas-rif")
+    assert evaluate(nas_rif)["residual_rms"] > evaluate(plain)["residual_rms"] + 50
+
+
 def test_left_out(tmp_path: Path) -> None:
     RESULT.save(tmp_path / "result.npz")
     loaded = evaluate(Restoration.load(tmp_path / "result.npz"), TRUTH)
@@ -145,10 +198,16 @@ def test_left_out(tmp_path: Path) -> None:
     assert blind.left_out == {"residual_rms": "there is no PSF to blur the restored image with"}
 
     hidden = dataclasses.replace(RESULT, options={"mask": np.ones(TRUTH.shape, bool)})
-    assert "every pixel is masked" in evaluate(hidden).left_out["residual_rms"]
+    assert "no pixel was measured" in evaluate(hidden).left_out["residual_rms"]
 
     frames = restore([BLURRED, BLURRED], [H, H], lam=0.01, noise_std=0.02)
     assert "several frames" in evaluate(frames, TRUTH).left_out["isnr"]
+
+    broken = evaluate(dataclasses.replace(RESULT, image=np.where(RESULT.image > 0.9, np.nan, RESULT.image)))
+    assert "values that are not finite" in broken.left_out["residual_rms"]
+
+    wide = evaluate(dataclasses.replace(RESULT, psf=psf.gaussian(30.0, size=91)))
+    assert "reaches over the whole frame" in wide.left_out["residual_rms"]
 
     few = Restoration(TRUTH[:9, :9], H, "none", observed=BLURRED[:9, :9])
     assert "more than 5 pixels along every axis" in evaluate(few).left_out["residual_whiteness"]

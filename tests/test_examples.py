@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from itertools import combinations
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,27 @@ def numbers(line: str) -> list[float]:
     return [float(word) for word in re.findall(r"(?<![\w.])\d+(?:\.\d+)?(?![\w.])", line)]
 
 
+CLAIM = re.compile(r"(\d+(?:\.\d+)?)(?: (?:to|and|against) (\d+(?:\.\d+)?))? dB")  # "3.4 dB", "0.5 to 2 dB"
+
+
+def claims(script: Path) -> list[str]:
+    """The numbers of decibels in the module's docstring, as they are written."""
+    text = " ".join(script.read_text(encoding="utf-8").split('"""')[1].split())
+    return [number for pair in CLAIM.findall(text) for number in pair if number]
+
+
+def unsupported(claimed: list[str], printed: str) -> list[str]:
+    """Those that are neither printed, nor the difference of two numbers in a line, or at one place of two lines.
+
+    Places are counted from a line's end. A number holds to 0.6 units of its last digit, for others are rounded, too.
+    """
+    lines = [numbers(line)[::-1] for line in printed.splitlines()]
+    columns = [[line[k] for line in lines if len(line) > k] for k in range(max(map(len, lines)))]
+    found = {x for line in lines for x in line}
+    found |= {abs(a - b) for group in lines + columns for a, b in combinations(group, 2)}
+    return [c for c in claimed if not any(abs(float(c) - x) <= 0.6 * 10 ** -len(c.partition(".")[2]) for x in found)]
+
+
 @pytest.mark.parametrize("script", EXAMPLES, ids=lambda path: path.stem)
 def test_example(script: Path, tmp_path: Path) -> None:
     printed = run(script, tmp_path)
@@ -38,6 +60,7 @@ def test_example(script: Path, tmp_path: Path) -> None:
         pytest.skip(printed.strip())
     *summary, last = printed.strip().splitlines()
     assert len(numbers("\n".join(summary))) >= 2, "no measured numbers"
+    assert not unsupported(claims(script), "\n".join(summary)), "decibels in the docstring that are not in the output"
     named = SHOWS.match(last)
     assert named, f"the last line names no figures: {last!r}"
     written = {path.name for path in (tmp_path / "demo-output").iterdir()}
@@ -45,6 +68,15 @@ def test_example(script: Path, tmp_path: Path) -> None:
     for name in written:
         assert imread(tmp_path / "demo-output" / name).std() > 0.02
     assert {path.name for path in tmp_path.iterdir()} == {"demo-output"}, "it left something behind"
+
+
+def test_what_a_docstring_claims_is_looked_for(tmp_path: Path) -> None:
+    script = tmp_path / "example.py"
+    script.write_text('"""It gains 0.5 to 2\ndB, goes from 23.4\nto 26.58 dB, and 5 x 5 pixels cost 0.75 dB."""\n')
+    assert claims(script) == ["0.5", "2", "23.4", "26.58", "0.75"]
+    printed = "blurred 23.95 25.5\ntaper 23.43 25.5\n3 x 3 26.584 1\n"
+    assert unsupported(claims(script), printed) == ["0.75"]
+    assert unsupported(["1.5", "2.1", "23.5", "0.7"], printed) == ["23.5", "0.7"]
 
 
 @pytest.mark.parametrize("script", EXAMPLES, ids=lambda path: path.stem)

@@ -228,6 +228,23 @@ def test_whiteness_by_its_formula() -> None:
     assert metrics.whiteness(5 * e + 1, lags=2) == pytest.approx(expected)
 
 
+def test_correlation_by_its_formula_and_at_any_size() -> None:
+    """Of a moving average of two pixels: 1/2 at one lag of 12, beside the chance of white noise."""
+    e = np.array([1.0, -1.0, 1.0, -1.0, 2.0, -2.0])
+    r = [np.sum(e[:-lag] * e[lag:]) / np.sum(e**2) for lag in (1, 2)]
+    assert metrics.correlation(e, lags=2) == pytest.approx(math.sqrt((6 * r[0] ** 2 / 5 + 6 * r[1] ** 2 / 4) / 2))
+    noise = np.random.default_rng(6).standard_normal((2, 300, 301))
+    assert metrics.correlation(noise, channel_axis=0) == pytest.approx(1 / math.sqrt(300 * 301), rel=0.5)
+    coloured = noise + np.roll(noise, 1, 2)
+    for n in (60, 300):
+        part = coloured[:, :n, :n]
+        assert metrics.correlation(part, lags=2, channel_axis=0) == pytest.approx(0.5 / math.sqrt(12), rel=0.05)
+    hidden = np.zeros((300, 301), bool)
+    hidden[50:250, 50:250] = True
+    spoilt = np.where(hidden, 100, coloured[0])
+    assert metrics.correlation(spoilt, lags=2, mask=hidden) == pytest.approx(0.5 / math.sqrt(12), rel=0.05)
+
+
 def test_whiteness_sees_colour_and_structure() -> None:
     noise = np.random.default_rng(3).standard_normal((60, 61))
     values = [metrics.whiteness(blurred(noise, sigma)) for sigma in (0, 0.4, 0.7, 1.5)]

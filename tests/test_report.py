@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import os
 import re
 import warnings
 from html.parser import HTMLParser
@@ -15,15 +16,16 @@ import numpy.typing as npt
 import pytest
 from scenes import leaves
 from scipy.signal import convolve2d
+from skimage import data
 
-from lsdeblur import LsdeblurWarning, Restoration, psf, report, restore, simulate
+from lsdeblur import LsdeblurWarning, Restoration, evaluate, psf, report, restore, simulate
 from lsdeblur.report._case import case_of
 from lsdeblur.report._charts import Axis, number
 from lsdeblur.report._curves import curves_of
 from lsdeblur.report._pictures import Tones, coloured, picture, plane
 from lsdeblur.report._residual import Residual, residual_of
-from lsdeblur.report._strip import Strip, strip_of
-from lsdeblur.report._text import call_of, checks_of
+from lsdeblur.report._strip import Strip, strip_of, without_denoising
+from lsdeblur.report._text import call_of, checks_of, measures_of
 
 Array = npt.NDArray[Any]
 
@@ -91,7 +93,8 @@ def pixels(uri: str) -> Array:
 def looks(result: Restoration) -> list[str]:
     """What the report asks to be looked at."""
     case = case_of(result, None)
-    return [check.text for check in checks_of(case, residual_of(case)) if check.verdict == "look"]
+    found = checks_of(case, residual_of(without_denoising(case)))
+    return [check.text for check in found if check.verdict == "look"]
 
 
 def test_the_page_is_whole_and_loads_nothing(tmp_path: Path) -> None:
@@ -188,6 +191,13 @@ def test_what_is_no_restoration(tmp_path: Path) -> None:
         report.write(np.ones((4, 4)), tmp_path / "report.html")  # type: ignore[arg-type]
 
 
+def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    result = Restoration(blurred(), BLUR, "tikhonov", observed=blurred())
+    with pytest.raises(FileNotFoundError, match=r"path='.*report.html' lies in a folder that does not exist: make '"):
+        report.write(result, tmp_path / "none" / "report.html")
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     result = restore(blurred(), BLUR, lam=0.01)
     target = report.write(result, str(tmp_path / "report.html"))
@@ -197,11 +207,17 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path, monkeypatch: pyt
     def full(*_: Any) -> None:
         raise OSError("no space left")
 
-    monkeypatch.setattr(Path, "replace", full)
+    monkeypatch.setattr(os, "replace", full)
     with pytest.raises(OSError, match="no space left"):
         report.write(result, target, title="another")
     assert target.read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ["report.html"]
+
+
+def test_pictures_of_8_bits_keep_their_tones(tmp_path: Path) -> None:
+    eight = np.clip(255 * blurred(), 20, 230).astype(np.uint8)
+    assert "black is 0, white 255, the range of 8 bits" in page_of(restore(eight, BLUR, lam=0.01), tmp_path).text
+    assert "percentiles 0.5 and 99.5" in page_of(restore(blurred(), BLUR, lam=0.01), tmp_path).text
 
 
 def test_text_of_the_caller_is_escaped(tmp_path: Path) -> None:
@@ -298,6 +314,7 @@ def test_what_cannot_be_shown_is_said() -> None:
     residual, strip = of(restore(g, BLUR, lam=0.0))
     assert isinstance(residual, Residual)
     assert "none, or zero, was used" in strip
+    assert "reaches over the whole frame" in of(Restoration(g, psf.gaussian(20.0, size=71), "tv", observed=g))[0]
     residual, strip = of(Restoration(g, psf.gaussian(8.0, size=61), "tv", lam=0.01, observed=g))
     assert "reaches over nearly the whole frame" in residual
     assert "for tikhonov and wiener only" in strip
@@ -307,7 +324,72 @@ def test_what_cannot_be_shown_is_said() -> None:
     assert "not finite" in of(Restoration(g * np.nan, BLUR, "tv", observed=g))[0]
     rim = np.ones(g.shape, bool)
     rim[:1] = False
-    assert "no pixel of the middle" in of(Restoration(g, BLUR, "tv", observed=g, options={"mask": rim}))[0]
+    assert "no pixel was measured" in of(Restoration(g, BLUR, "tv", observed=g, options={"mask": rim}))[0]
+
+
+@pytest.mark.parametrize("name", ["camera", "coffee"])
+@pytest.mark.parametrize(
+    "options", [{}, {"denoise_after": "nlm"}, {"denoise_after": "tv"}, {"method": "tv"}, {"method": "wavelet"}]
+)
+def test_the_right_blur_raises_no_alarm(name: str, options: dict[str, Any]) -> None:
+    picture = getattr(data, name)()[100:260, 200:360] / 255
+    g = simulate.add_noise(
+        simulate.blur(picture if picture.ndim == 2 else picture[..., 1], BLUR), noise_std=0.01, rng=0
+    )
+    assert looks(restore(g, BLUR, **options)) == []
+
+
+def test_a_wrong_blur_shows_without_the_denoising(tmp_path: Path) -> None:
+    g = blurred((220, 240))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", LsdeblurWarning)
+        wrong = restore(g, psf.motion(3, 20), noise_std=0.01, denoise_after="nlm")
+    assert any("Without the denoising, the residual's spectrum" in text for text in looks(wrong))
+    text = page_of(wrong, tmp_path).text
+    assert all(look in text for look in looks(wrong))
+    assert "denoised after the filter" in text
+
+
+@pytest.mark.parametrize("boundary", ["free", "periodic"])
+def test_without_denoising(boundary: str) -> None:
+    """It is what the same call gives without the denoiser; channels, a mask and correlated noise belong to it."""
+    g = np.stack([blurred(), blurred()[::-1]], axis=-1)
+    mask = np.zeros(g.shape[:2], bool)
+    mask[30:33, 40:44] = boundary == "free"
+    options = {"channel_axis": 2, "mask": mask, "boundary": boundary, "penalty": "gradient", "noise_width": 0.6}
+    options |= {"lam": 0.02, "noise_std": 0.01}
+    if boundary != "free":
+        options["mask"] = None
+    result = restore(g, BLUR, denoise_after="tv", **options)
+    filtered = without_denoising(case_of(result, None))
+    plain = restore(g, BLUR, **options)
+    np.testing.assert_allclose(np.moveaxis(filtered.restored, 0, 2), plain.image, atol=1e-5)
+    assert np.abs(result.image - plain.image).max() > 1e-3
+    assert without_denoising(filtered) is filtered
+
+
+def test_a_learned_prior_gets_a_note_at_low_noise() -> None:
+    pytest.importorskip("torch")
+    h = psf.motion(11, 30)
+    g = simulate.add_noise(simulate.blur(data.coffee()[80:336, 200:456, 1] / 255, h), noise_std=0.001, rng=0)
+    case = case_of(restore(g, h, method="pnp"), None)
+    found = checks_of(case, residual_of(case))
+    assert not [check.text for check in found if check.verdict == "look"]
+    assert any("A denoiser takes faint detail" in check.text for check in found if check.verdict == "note")
+
+
+def test_measures_beyond_the_rest_of_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    result = restore(blurred(), BLUR, lam=0.01, noise_std=0.01)
+    result.save(tmp_path / "r.npz")
+    loaded = Restoration.load(tmp_path / "r.npz")
+    (tmp_path / "r.npz").unlink()
+    text = page_of(loaded, tmp_path, observed=blurred()).text
+    found = evaluate(result)
+    for name in ("residual_whiteness", "residual_correlation", "sharpness_observed", "sharpness"):
+        assert f"{name} {number(found[name])} " in text
+    assert "residual_ratio" not in text
+    monkeypatch.setattr("lsdeblur.report._text.LARGEST", 60)
+    assert measures_of(case_of(result, None)) == []
 
 
 def test_wiener_damps_low_frequencies_and_that_is_said() -> None:
@@ -401,6 +483,14 @@ def test_the_call_repeats_the_restoration(options: dict[str, Any]) -> None:
     names: dict[str, Any] = {"given": {"blurred": g, "psf": result.psf, "mask": mask}}
     exec(filled, names)
     np.testing.assert_array_equal(names["result"].image, result.image)
+
+
+def test_the_call_spells_the_numbers_of_numpy() -> None:
+    g = blurred()
+    strength = {"lam": np.float64(0.01), "noise_std": np.array(0.02), "max_iter": np.int64(7)}
+    result = restore(g, BLUR, spacing=(np.float32(1), 2.0), **strength)
+    code = call_of(result, case_of(result, None))
+    assert "restore(blurred, psf, spacing=(1.0, 2.0), lam=0.01, noise_std=0.02, max_iter=7)" in " ".join(code.split())
 
 
 def test_the_call_names_what_it_cannot_spell() -> None:

@@ -6,7 +6,8 @@
 `edge_preservation`,         what became of edges, what swings beside them,               `structure`
 `ringing`,                   and what is left of fine texture, beside the truth
 `texture_preservation`
-`whiteness`, `sharpness`     whether a residual is noise, how sharp an image looks        `unreferenced`
+`whiteness`, `correlation`,  whether a residual is noise, how sharp an image looks        `unreferenced`
+`sharpness`
 `evaluate`                   all of these that a result allows, as an `Evaluation`        `evaluation`
 ===========================  ==========================================================  ======================
 """
@@ -14,10 +15,11 @@
 from lsdeblur.metrics.evaluation import Evaluation, evaluate
 from lsdeblur.metrics.fidelity import isnr, nmse, psnr, ssim
 from lsdeblur.metrics.structure import edge_preservation, ringing, texture_preservation
-from lsdeblur.metrics.unreferenced import sharpness, whiteness
+from lsdeblur.metrics.unreferenced import correlation, sharpness, whiteness
 
 __all__ = [
     "Evaluation",
+    "correlation",
     "edge_preservation",
     "evaluate",
     "isnr",

@@ -11,18 +11,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lsdeblur._results import Restoration
-from lsdeblur._validate import channels_first
+from lsdeblur._results import Restoration, in_memory
 from lsdeblur.metrics import fidelity, structure, unreferenced
-from lsdeblur.psf import PSFGrid
-from lsdeblur.simulate import blur, valid_part
+from lsdeblur.metrics._residual import psf_of, residual, unmeasured
 
-__all__ = ["Evaluation", "evaluate"]
+__all__ = ["READING", "Evaluation", "evaluate"]
 
 Array = npt.NDArray[Any]
 
 #: name -> how to read it
-_READING = {
+READING = {
     "psnr": "dB; higher is closer to the truth",
     "ssim": "1: equal to the truth",
     "nmse": "squared error over the truth's square; 0: equal",
@@ -33,7 +31,8 @@ _READING = {
     "noise_std": "noise level that was given or found",
     "residual_rms": "of image - psf * restored, where all of it is observed",
     "residual_ratio": "residual_rms / noise_std; far above 1: too smooth, or a wrong PSF; far below: noise fitted",
-    "residual_whiteness": "1: white; many times that of similar images: structure was left",
+    "residual_whiteness": "1: white; what structure adds grows with the number of pixels",
+    "residual_correlation": "rms over lags of up to 5 pixels, for any size; 0: white; good restorations: 0.01 to 0.06",
     "sharpness_observed": "metric Q of the blurred image, in its units",
     "sharpness": "the same of the restored one",
 }
@@ -58,15 +57,15 @@ class Evaluation:
         try:
             return self.numbers[name]
         except KeyError:
-            why = self.left_out.get(name, f"it is none of {', '.join(_READING)}, or there was no truth")
+            why = self.left_out.get(name, f"it is none of {', '.join(READING)}, or there was no truth")
             raise KeyError(f"no {name!r}: {why}") from None
 
     def __repr__(self) -> str:
-        lines = [f"{name:<20} {value:>10.4g}  {_READING.get(name, '')}" for name, value in self.numbers.items()]
+        lines = [f"{name:<20} {value:>10.4g}  {READING.get(name, '')}" for name, value in self.numbers.items()]
         return "\n".join([*lines, *(f"{name:<20} {'-':>10}  {why}" for name, why in self.left_out.items())])
 
     def _repr_html_(self) -> str:
-        rows = [(name, f"{value:.4g}", _READING.get(name, "")) for name, value in self.numbers.items()]
+        rows = [(name, f"{value:.4g}", READING.get(name, "")) for name, value in self.numbers.items()]
         rows += [(name, "-", why) for name, why in self.left_out.items()]
         cells = ("".join(f"<td>{html.escape(cell)}</td>" for cell in row) for row in rows)
         return f"<table>{''.join(f'<tr>{row}</tr>' for row in cells)}</table>"
@@ -97,8 +96,8 @@ def evaluate(
     -------
     Evaluation
         With a truth "psnr", "ssim", "nmse", "isnr", "edge_preservation", "ringing" and "texture_preservation"; of a
-        Restoration "noise_std", "residual_rms", "residual_ratio", "residual_whiteness" and "sharpness_observed"; always
-        "sharpness". Whatever lacks what it needs is left out, and `left_out` says why.
+        Restoration "noise_std", "residual_rms", "residual_ratio", "residual_whiteness", "residual_correlation" and
+        "sharpness_observed"; always "sharpness". Whatever lacks what it needs is left out, and `left_out` says why.
 
     Raises
     ------
@@ -107,9 +106,10 @@ def evaluate(
 
     Notes
     -----
-    The residual ``image - psf * restored`` is taken where the PSF lies within the frame, since what is beyond the frame
-    is not known, and outside `mask` and `saturation`. Images on disk, Dask arrays and tensors are read into memory.
-    After `Restoration.load` the blurred image is not there, and of several frames there is no single one.
+    The residual ``image - psf * restored``, less Richardson-Lucy's background, is taken where the PSF lies within the
+    frame, since what is beyond the frame is not known, and outside `mask` and `saturation`. Images on disk, Dask arrays
+    and tensors are read into memory. After `Restoration.load` the blurred image is not there, and of several frames
+    there is no single one.
 
     Examples
     --------
@@ -164,8 +164,7 @@ def _observed(result: Restoration | None) -> Array | str:
         return "the blurred image is not kept in files: evaluate before save()"
     if isinstance(result.observed, (list, tuple)):
         return "several frames were restored together: there is no single blurred image"
-    seen = result.observed
-    return np.asarray(seen.detach().cpu() if hasattr(seen, "detach") else seen)
+    return np.asarray(in_memory(result.observed))
 
 
 def _beside_truth(
@@ -186,37 +185,22 @@ def _of_residual(table: _Table, result: Restoration, image: Array, seen: Array |
     if result.noise_std is not None:
         table.numbers["noise_std"] = result.noise_std
     try:
-        residual, hidden = _residual(result, image, seen, axis)
+        left, hidden = _residual(result, image, seen, axis)
     except ValueError as error:
         table.left_out["residual_rms"] = str(error)
         return
-    rms = table.numbers["residual_rms"] = math.sqrt(float(np.mean(residual[:, ~hidden] ** 2, dtype=np.float64)))
+    rms = table.numbers["residual_rms"] = math.sqrt(float(np.mean(left[:, ~hidden] ** 2, dtype=np.float64)))
     if result.noise_std:
         table.numbers["residual_ratio"] = rms / result.noise_std
-    table.take("residual_whiteness", lambda: unreferenced.whiteness(residual, mask=hidden, channel_axis=0))
+    for measure in (unreferenced.whiteness, unreferenced.correlation):
+        table.take(f"residual_{measure.__name__}", lambda measure=measure: measure(left, mask=hidden, channel_axis=0))  # type: ignore[misc]
 
 
 def _residual(result: Restoration, image: Array, seen: Array | str, axis: int | None) -> tuple[Array, Array]:
-    """Channels of ``image - psf * restored`` where the frame holds all that it needs; where they were not measured."""
-    if isinstance(seen, str) or result.psf is None:
+    """Channels of the residual, and where they were not measured."""
+    psf = psf_of(result)
+    if isinstance(seen, str) or psf is None:
         raise ValueError(seen if isinstance(seen, str) else "there is no PSF to blur the restored image with")
-    h = result.psf if isinstance(result.psf, PSFGrid) else np.asarray(result.psf)
-    # Blurred as a whole, so that the positions of a PSFGrid count from the frame's first pixel.
-    model = blur(image, h, boundary="zero", channel_axis=axis)
-    hidden = _hidden(result, seen, axis)
-    known = ~hidden if axis is None else np.expand_dims(~hidden, axis)
-    g, m, measured = (
-        channels_first(valid_part(x, h, channel_axis=axis), axis)
-        for x in (np.where(known, seen, 0), model, np.broadcast_to(known, image.shape))
-    )
-    if not measured.any():
-        raise ValueError("every pixel is masked whose PSF lies within the frame")
-    return g - m, measured[0] == 0
-
-
-def _hidden(result: Restoration, seen: Array, axis: int | None) -> Array:
-    """True where a pixel was masked, or clipped in any channel."""
-    mask, level = result.options.get("mask"), result.options.get("saturation")
-    clipped = np.zeros(seen.shape, bool) if level is None else np.asarray(seen >= level)
-    spatial: Array = clipped if axis is None else np.any(clipped, axis=axis)
-    return spatial if mask is None else spatial | np.asarray(mask, bool)
+    g, f = (np.moveaxis(a, axis, 0) if axis is not None else a[np.newaxis] for a in (seen, image))
+    hidden = unmeasured(g, result.options.get("mask"), result.options.get("saturation"))
+    return residual(result, g, f, psf, hidden)

@@ -12,7 +12,7 @@ from lsdeblur import _fft
 from lsdeblur._validate import channels_first, check_same_shape, check_size
 from lsdeblur.metrics._arrays import inner
 
-__all__ = ["sharpness", "whiteness"]
+__all__ = ["correlation", "sharpness", "whiteness"]
 
 Array = npt.NDArray[Any]
 
@@ -48,7 +48,8 @@ def whiteness(
     -------
     float >= 0
         About 1 for white noise, with a standard deviation of ``sqrt(2 / K)`` (0.18 for the 60 lags of a 2-D image). A
-        correlation that is there adds to it in proportion to the number of pixels, so compare like sizes.
+        correlation that is there adds to it in proportion to the number of pixels, so compare like sizes, or take
+        `correlation`.
 
     Raises
     ------
@@ -93,6 +94,46 @@ def whiteness(
         counted[(reach,) * len(shape)] = False  # lag 0
         values.append(float(np.mean(n.max() ** 2 * r[counted] ** 2 / n[counted])))
     return math.fsum(values) / len(values)
+
+
+def correlation(
+    residual: npt.ArrayLike,
+    *,
+    lags: int = 5,
+    mask: npt.ArrayLike | None = None,
+    channel_axis: int | None = None,
+) -> float:
+    """Root mean square over the lags of a residual's correlations, which does not depend on its size.
+
+    ``sqrt(W / n)`` for the `whiteness` W of n pixels. Of white noise ``1 / sqrt(n)`` is left of it by chance.
+
+    Parameters
+    ----------
+    residual, lags, mask, channel_axis
+        As in `whiteness`.
+
+    Returns
+    -------
+    float in 0..1, about
+        0 for white noise of many pixels.
+
+    Raises
+    ------
+    ValueError
+        As `whiteness`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> noise = np.random.default_rng(0).standard_normal((512, 512))
+    >>> coloured = noise + np.roll(noise, 1, 1)  # of correlation 1/2 at one of 60 lags
+    >>> round(correlation(coloured), 2), round(correlation(coloured[:128, :128]), 2)
+    (0.06, 0.06)
+    """
+    power = whiteness(residual, lags=lags, mask=mask, channel_axis=channel_axis)
+    shape = channels_first(residual, channel_axis, ndim=(1, 2, 3), name="residual").shape[1:]
+    pixels = math.prod(shape) if mask is None else np.count_nonzero(~np.asarray(mask, bool))
+    return math.sqrt(power / pixels)
 
 
 def _autocorrelation(x: Array, reach: int) -> Array:

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from lsdeblur._files import replacing
 from lsdeblur._results import Restoration
 from lsdeblur._version import __version__
 from lsdeblur.report._blur import blur_of
@@ -24,8 +25,8 @@ from lsdeblur.report._charts import number
 from lsdeblur.report._curves import Curves, curves_of
 from lsdeblur.report._pictures import Tones, coloured, picture, plane
 from lsdeblur.report._residual import residual_of
-from lsdeblur.report._strip import Strip, strip_of
-from lsdeblur.report._text import call_of, checks_of, images_of, summary_of
+from lsdeblur.report._strip import Strip, strip_of, without_denoising
+from lsdeblur.report._text import call_of, checks_of, images_of, measures_of, summary_of
 
 __all__ = ["write"]
 
@@ -63,12 +64,15 @@ def write(
         `result` is no Restoration.
     ValueError
         The observed image is missing, or its shape is not that of the restored one.
+    FileNotFoundError
+        The file's folder does not exist.
 
     Notes
     -----
     Both images are shown on one grey scale, which spans 99 % of the observed values. Three channels are shown as red,
     green and blue, of other numbers of channels the first; of a volume the middle plane; images of more than 1500
-    pixels are reduced for display. Of images beyond 2048 pixels the residual is that of the middle. A detail is
+    pixels are reduced for display. Of images beyond 2048 pixels the residual is that of the middle, and the measures of
+    `lsdeblur.evaluate` are left out. A detail is
     restored at 15 lambdas where the method is "tikhonov" or "wiener". A megapixel takes some seconds; a page has up to
     some 5 MB.
 
@@ -82,14 +86,14 @@ def write(
     ...     report.write(restore(g, psf.gaussian(1.0), lam=0.1), f"{folder}/report.html").name
     'report.html'
     """
-    page = _page(case_of(result, observed), "Report on a restoration" if title is None else str(title), command)
     target = Path(path)
-    part = target.with_name(f".{target.name}.{os.getpid()}.part")
-    try:
+    if not target.parent.is_dir():
+        raise FileNotFoundError(
+            f"path={os.fspath(path)!r} lies in a folder that does not exist: make {os.fspath(target.parent)!r} first"
+        )
+    page = _page(case_of(result, observed), "Report on a restoration" if title is None else str(title), command)
+    with replacing(target, overwrite=True) as part:
         part.write_text(page, encoding="utf-8")
-        part.replace(target)
-    finally:
-        part.unlink(missing_ok=True)
     return target
 
 
@@ -97,8 +101,9 @@ def _page(case: Case, title: str, command: str | None) -> str:
     """The page's text."""
     result = case.result
     shown, hidden = plane(case.observed), plane(case.hidden[np.newaxis])
-    tones = Tones.of(shown[~hidden])
+    tones = Tones(0.0, 255.0) if case.raw.dtype == np.uint8 else Tones.of(shown[~hidden])
     strip, residual = strip_of(case, tones), residual_of(case)
+    filtered = without_denoising(case)
     stops = [] if isinstance(strip, str) else strip.lams
     curves = None if result.selection is None else curves_of(result.selection, stops)
     rendered: str = _template().render(
@@ -106,7 +111,8 @@ def _page(case: Case, title: str, command: str | None) -> str:
         result=result,
         case=case,
         summary=summary_of(result),
-        checks=checks_of(case, residual),
+        checks=checks_of(case, residual if filtered is case else residual_of(filtered)),
+        measures=measures_of(case),
         images=images_of(case),
         tones=tones,
         before=picture(shown, tones, longest=_LONGEST, hidden=hidden),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -12,9 +11,10 @@ import numpy.typing as npt
 
 from lsdeblur._results import Restoration, in_memory
 from lsdeblur._validate import check_same_shape, working_dtype
+from lsdeblur.metrics._residual import method_of, psf_of, unmeasured
 from lsdeblur.psf import PSFGrid
 
-__all__ = ["Case", "case_of", "moved"]
+__all__ = ["Case", "case_of"]
 
 Array = npt.NDArray[Any]
 
@@ -26,6 +26,7 @@ class Case:
     Attributes
     ----------
     result : Restoration
+        With its image in memory, and the observed one.
     raw : array
         The observed image as the caller has it; of several frames the first.
     frames : int
@@ -54,8 +55,7 @@ class Case:
     @property
     def method(self) -> str:
         """The method that restored the image: of "blind" the one that followed."""
-        method, options = self.result.method, self.result.options
-        return str(options.get("then", "wavelet")) if method == "blind" else method
+        return method_of(self.result)
 
     @cached_property
     def middle_psf(self) -> Array | None:
@@ -80,35 +80,11 @@ def case_of(result: Any, observed: Any) -> Case:
     check_same_shape(raw, image, "observed", "the restored image")
     axis = result.options.get("channel_axis")
     g, f = (np.moveaxis(a, axis, 0) if axis is not None else a[np.newaxis] for a in (raw, image))
-    hidden = _hidden(result.options, g, bool(frames))
+    psf, mask = psf_of(result), result.options.get("mask")
+    if frames:
+        psf, mask = psf[0], mask[0] if isinstance(mask, (list, tuple)) else mask
+    hidden = unmeasured(g, mask, result.options.get("saturation"))
     g = g.astype(working_dtype(g.dtype))
     g[:, hidden] = 0
-    return Case(result, raw, frames, g, f, hidden, _psf_of(result.psf, bool(frames)))
-
-
-def moved(psf: PSFGrid, origin: Sequence[int]) -> PSFGrid:
-    """The same PSFs, their positions counted from pixel `origin`."""
-    axes = None if psf.axes is None else tuple(a - o for a, o in zip(psf.axes, origin, strict=True))
-    return replace(psf, positions=psf.positions - np.asarray(origin), axes=axes)
-
-
-def _hidden(options: Mapping[str, Any], observed: Array, several: bool) -> Array:
-    """Where nothing was measured, in the first frame."""
-    mask, level = options.get("mask"), options.get("saturation")
-    if several and isinstance(mask, (list, tuple)):
-        mask = mask[0]
-    hidden: Array = np.asarray(~np.isfinite(observed).all(axis=0))
-    if mask is not None:
-        hidden |= np.asarray(in_memory(mask), bool)
-    if level is not None:
-        hidden |= (observed >= level).any(axis=0)
-    return hidden
-
-
-def _psf_of(psf: Any, several: bool) -> Any:
-    if isinstance(psf, Mapping):  # as `Restoration.load` gives it
-        return PSFGrid(**psf)
-    if psf is None or isinstance(psf, PSFGrid):
-        return psf
-    h = np.asarray(in_memory(psf))
-    return h[0] if several else h
+    result = replace(result, image=image, observed=given if frames else raw)
+    return Case(result, raw, frames, g, f, hidden, psf)

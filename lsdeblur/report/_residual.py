@@ -9,19 +9,20 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lsdeblur import _fft, simulate
+from lsdeblur import _fft
+from lsdeblur.metrics._residual import residual
 from lsdeblur.noise import colour, hann
 from lsdeblur.psf import PSFGrid
-from lsdeblur.report._case import Case, moved
+from lsdeblur.report._case import Case
 from lsdeblur.report._charts import Chart, number
 from lsdeblur.report._pictures import Picture, Tones, picture, plane
 from lsdeblur.spectrum import frequencies, hermitian_weights, penalty_symbol, transfer_function
 
-__all__ = ["Residual", "residual_of"]
+__all__ = ["LARGEST", "Residual", "residual_of"]
 
 Array = npt.NDArray[Any]
 
-_LARGEST = 2048  # pixels along an axis that are looked at: of larger images the middle
+LARGEST = 2048  # pixels along an axis that are looked at: of larger images the middle
 _SMALLEST = 16
 _BANDS = 40
 
@@ -66,15 +67,13 @@ def residual_of(case: Case) -> Residual | str:
     """The residual, or a sentence that says why there is none."""
     if case.psf is None:
         return f"The method {case.method!r} used no point-spread function, so there is no residual."
-    r, hidden = _difference(case)
-    if r is None:
-        return "There is no residual: the restored image holds values that are not finite."
+    try:
+        r, hidden = residual(case.result, case.observed, case.restored, case.psf, case.hidden, largest=LARGEST)
+    except ValueError as reason:
+        return f"There is no residual: {reason}."
     if min(r.shape[1:]) < _SMALLEST and r.ndim == 3:
         return "There is no residual to look at: the point-spread function reaches over nearly the whole frame."
     seen = r[:, ~hidden]
-    if not seen.size:
-        return "There is no residual to look at: no pixel of the middle was measured."
-    r[:, hidden] = 0
     rms = math.sqrt(float(np.mean(np.square(seen, dtype=np.float64))))
     level = case.result.noise_std or rms
     f, power, noise, expected = _spectra(case, r, hidden, level)
@@ -87,29 +86,6 @@ def residual_of(case: Case) -> Residual | str:
         r.shape[1:], shown, span, rms, float(seen.mean(dtype=np.float64)), level, _neighbours(r, hidden), seen.size,
         float(ratio[top]), float(f[top]), chart,
     )  # fmt: skip
-
-
-def _difference(case: Case) -> tuple[Array | None, Array]:
-    """``g - h * f`` (channels, *part) and what is hidden there."""
-    psf = case.psf
-    size = psf.size if isinstance(psf, PSFGrid) else psf.shape[-len(case.shape) :]
-    first = [max(0, (n - _LARGEST) // 2) for n in case.shape]
-    window = [slice(o, min(n, o + _LARGEST)) for o, n in zip(first, case.shape, strict=True)]
-    f = case.restored[(slice(None), *window)]
-    if not np.isfinite(f).all():
-        return None, case.hidden
-    starts = [w.start + s - 1 - s // 2 for w, s in zip(window, size, strict=True)]
-    part = tuple(slice(a, w.stop - s // 2) for a, w, s in zip(starts, window, size, strict=True))
-    if any(p.stop - p.start < 1 for p in part):
-        return np.zeros((1, *(0,) * len(part))), np.zeros((0,) * len(part), bool)
-    if isinstance(psf, PSFGrid):
-        psf = moved(psf, starts)
-    model = simulate.blur(f, psf, channel_axis=0)
-    background = case.result.options.get("background", 0.0)
-    if not isinstance(background, str):
-        shift = np.broadcast_to(np.asarray(background), case.observed.shape)
-        model = model + shift[(slice(None), *part)]
-    return np.asarray(case.observed[(slice(None), *part)] - model), case.hidden[part]
 
 
 def _spectra(case: Case, r: Array, hidden: Array, level: float) -> tuple[Array, Array, Array, Array | None]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from lsdeblur.report._case import Case
 from lsdeblur.report._charts import number
 from lsdeblur.report._pictures import Picture, Tones, picture, plane
 
-__all__ = ["Strip", "strip_of"]
+__all__ = ["Strip", "strip_of", "without_denoising"]
 
 Array = npt.NDArray[Any]
 Window = tuple[slice, ...]
@@ -55,13 +55,18 @@ def strip_of(case: Case, tones: Tones) -> Strip | str:
         )
     if not result.lam or not math.isfinite(result.lam) or result.lam <= 0:
         return "Other strengths are not shown: none, or zero, was used."
+    if result.options.get("denoise_after") is not None:
+        return (
+            "Other strengths are not shown: the image was denoised after the filter, which takes long for each of them."
+        )
     if case.psf is None or case.frames or len(case.shape) == 3:
         return "Other strengths are shown for one image of two spatial axes only."
     inner, outer = _windows(case)
     lams = [result.lam * _RANGE ** (2 * k / (_STEPS - 1) - 1) for k in range(_STEPS)]
-    with warnings.catch_warnings(), np.errstate(all="ignore"):
-        warnings.simplefilter("ignore", LsdeblurWarning)  # the whole image has been judged already
-        scenes = [_restored(case, outer, lam) for lam in lams]  # not finite where rounding leaves too little: blank
+    psf = case.psf
+    if isinstance(psf, PSFGrid):
+        psf = psf.at([(w.start + w.stop - 1) / 2 for w in outer])
+    scenes = [_restored(case, psf, outer, lam) for lam in lams]  # not finite where rounding leaves too little: blank
     part = (slice(None), *(slice(i.start - o.start, i.stop - o.start) for i, o in zip(inner, outer, strict=True)))
 
     def shown(channels: Array, hidden: Array | None = None) -> Picture:
@@ -80,19 +85,28 @@ def strip_of(case: Case, tones: Tones) -> Strip | str:
     )
 
 
-def _restored(case: Case, outer: Window, lam: float) -> Array:
-    """The detail with its context, (channels, *window), at one lambda."""
+def without_denoising(case: Case) -> Case:
+    """The restoration without `denoise_after`, at the lambda that was chosen before it was lowered for the denoiser."""
+    result, options = case.result, dict(case.result.options)
+    lam = result.selection.lam if result.selection else result.lam
+    if options.pop("denoise_after", None) is None or case.psf is None or case.method != "tikhonov" or not lam:
+        return case
+    filtered = _restored(case, case.psf, tuple(slice(0, n) for n in case.shape), lam)
+    return replace(case, restored=filtered, result=replace(result, lam=lam, options=options))
+
+
+def _restored(case: Case, psf: Any, window: Window, lam: float) -> Array:
+    """A window of the image, (channels, *window), by the filter alone at one lambda."""
     options = {key: value for key, value in case.result.options.items() if key in _KEPT and value is not None}
     if case.method == "tikhonov" and not isinstance(case.psf, PSFGrid):
         options |= {"noise_width": case.result.noise_width, "noise_floor": case.result.noise_floor}
-    psf = case.psf
-    if isinstance(psf, PSFGrid):
-        psf = psf.at([(w.start + w.stop - 1) / 2 for w in outer])
-    hidden = case.hidden[outer]
+    hidden = case.hidden[window]
     mask = hidden if hidden.any() and not hidden.all() else None
-    image = case.observed[(slice(None), *outer)]
+    image = case.observed[(slice(None), *window)]
     strength: dict[str, Any] = {_OPTION[case.method]: lam}
-    found = restore(image, psf, method=case.method, channel_axis=0, mask=mask, tile=None, **options, **strength)
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore", LsdeblurWarning)  # the whole image has been judged already
+        found = restore(image, psf, method=case.method, channel_axis=0, mask=mask, **options, **strength)
     return np.asarray(found)
 
 

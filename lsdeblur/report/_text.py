@@ -12,12 +12,13 @@ import numpy as np
 from lsdeblur._methods import METHODS
 from lsdeblur._restore import restore
 from lsdeblur._results import Restoration
+from lsdeblur.metrics.evaluation import READING, evaluate
 from lsdeblur.psf import PSFGrid
 from lsdeblur.report._case import Case
 from lsdeblur.report._charts import number
-from lsdeblur.report._residual import Residual
+from lsdeblur.report._residual import LARGEST, Residual
 
-__all__ = ["Check", "call_of", "checks_of", "images_of", "summary_of"]
+__all__ = ["Check", "call_of", "checks_of", "images_of", "measures_of", "summary_of"]
 
 _EXCESS = 2.0  # power of the residual in a band, relative to the noise: from here on it is not noise alone
 #: method -> why its residual holds more than noise where the blur is right
@@ -25,6 +26,7 @@ _REASONS = {
     "wiener": "A constant noise-to-signal ratio damps low frequencies, where scenes are strong.",
     "cgls": "Stopping early leaves some of the scene behind.",
     "landweber": "Stopping early leaves some of the scene behind.",
+    "richardson-lucy": "Stopping early leaves some of the scene behind, or the blur is wrong.",
 }
 _CLOSE = 1.5  # factor between residual and noise level, either way
 
@@ -73,12 +75,21 @@ def images_of(case: Case) -> list[tuple[str, str, str, str]]:
     return rows
 
 
+def measures_of(case: Case) -> list[tuple[str, str, str]]:
+    """Name, value and reading of what `evaluate` says beyond the rest of the page; of large images nothing."""
+    if max(case.shape) > LARGEST:
+        return []
+    shown = ("noise_std", "residual_rms", "residual_ratio")
+    numbers = evaluate(case.result).numbers
+    return [(name, number(value), READING[name]) for name, value in numbers.items() if name not in shown]
+
+
 def _times(shape: tuple[int, ...]) -> str:
     return " × ".join(map(str, shape))
 
 
 def checks_of(case: Case, residual: Residual | str) -> list[Check]:
-    """What can be said for and against the result from its own numbers."""
+    """What can be said for and against the result from its own numbers; `residual` is that without denoising."""
     result, checks = case.result, []
     if result.selection is not None:
         checks += _about_lambda(result)
@@ -129,19 +140,24 @@ def _about_lambda(result: Restoration) -> list[Check]:
 
 
 def _about_residual(result: Restoration, residual: Residual) -> list[Check]:
+    """Of a denoised image it is the residual without the denoiser, which takes faint detail of the scene."""
     checks = []
+    denoised = result.options.get("denoise_after") is not None
+    its = "Without the denoising, the residual's" if denoised else "The residual's"
     if result.noise_std:
         ratio = residual.rms / result.noise_std
-        text = f"The residual's rms is {number(residual.rms)}, {number(ratio, 2)} times the noise level."
-        verdict = "passed" if 1 / _CLOSE < ratio < _CLOSE else "look"
-        more = " The restoration follows the noise, or its level is too high." if ratio <= 1 / _CLOSE else ""
+        text = f"{its} rms is {number(residual.rms)}, {number(ratio, 2)} times the noise level."
+        low = ratio <= 1 / _CLOSE and not denoised  # a lambda that was given is a low one
+        more = " The restoration follows the noise, or its level is too high." if low else ""
         more = " More than noise is left: blur or noise level may be wrong." if ratio >= _CLOSE else more
-        checks.append(Check(verdict, text + more))
+        checks.append(Check("look" if more else "passed", text + more))
     beside = "the noise" if result.noise_std else "its own mean"
     where = f"at {number(residual.peak_at, 2)} cycles per pixel"
-    text = f"The residual's spectrum reaches {number(residual.peak, 2)} times {beside}, {where}"
+    text = f"{its} spectrum reaches {number(residual.peak, 2)} times {beside}, {where}"
     if residual.peak < _EXCESS:
         checks.append(Check("passed", f"{text}: no band holds twice the power of noise."))
+    elif result.method == "pnp":  # no alarm: at low noise it is so with the right blur
+        checks.append(Check("note", f"{text}, more than noise. A denoiser takes faint detail of the scene with it."))
     else:
         reason = _REASONS.get(result.method, "λ is too large, or the blur is wrong.")
         checks.append(Check("look", f"{text}, more than noise. {reason}"))
@@ -180,7 +196,8 @@ def _options(options: Mapping[str, Any], needed: list[str]) -> list[str]:
     """The options that are not restore's defaults, as ``name=value``."""
     defaults = {p.name: p.default for p in inspect.signature(restore).parameters.values()}
     found = []
-    for name, value in options.items():
+    for name, given in options.items():
+        value = _native(given)
         default = defaults.get(name, inspect.Parameter.empty)
         if (value is None and default is None) or (_plain(value) and value == default):
             continue
@@ -193,10 +210,17 @@ def _options(options: Mapping[str, Any], needed: list[str]) -> list[str]:
     return found
 
 
+def _native(value: Any) -> Any:
+    """NumPy's numbers, and arrays of no axes, as Python's."""
+    if isinstance(value, (list, tuple)):
+        return type(value)(map(_native, value))
+    return value.item() if isinstance(value, (np.generic, np.ndarray)) and value.ndim == 0 else value
+
+
 def _plain(value: Any) -> bool:
     """Whether its repr is Python that gives it back."""
     if isinstance(value, (list, tuple)):
         return all(map(_plain, value))
     if isinstance(value, float):
-        return np.isfinite(value) and not isinstance(value, np.generic)
-    return value is None or (isinstance(value, (bool, int, str)) and not isinstance(value, np.generic))
+        return bool(np.isfinite(value))
+    return value is None or isinstance(value, (bool, int, str))
