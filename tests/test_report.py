@@ -224,10 +224,10 @@ def test_text_of_the_caller_is_escaped(tmp_path: Path) -> None:
     evil = "</title></script><script>alert('1')</script>"
     g = blurred()
     result = Restoration(g, BLUR, evil, message=evil, lam=0.1, options={"name": evil}, observed=g)
-    page = page_of(result, tmp_path, title=evil)
+    page = page_of(result, tmp_path, title=evil, command=evil)
     source = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "<script>alert" not in source
-    assert page.text.count("<script>alert") == 5  # title, heading, message, method and the code
+    assert page.text.count("<script>alert") == 6  # title, heading, message, method, the code and the command
 
 
 def test_both_pictures_are_on_the_scale_of_the_observed_one(tmp_path: Path) -> None:
