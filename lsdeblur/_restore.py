@@ -186,7 +186,7 @@ def restore(
     if frames:
         return _restore_frames(frames, psf, method, channel_axis, hidden, asked, shell, options)
     name, function = resolve(method)
-    check_options(function, options, f"method {name!r}", others=restore.__kwdefaults__)
+    check_options(function, options, f"method {name!r}", others=restore.__kwdefaults__ or ())
     call = {
         **shell,
         "channel_axis": channel_axis,
@@ -264,7 +264,7 @@ def _restore_frames(
         raise ValueError(f"several frames are restored together by method='tikhonov' only, not by {method!r}")
     if given := [name for name, there in asked.items() if there]:
         raise ValueError(f"several frames are restored together without {', '.join(given)}: leave {given[0]} out")
-    check_options(frames.tikhonov, options, "several frames", others=restore.__kwdefaults__)
+    check_options(frames.tikhonov, options, "several frames", others=restore.__kwdefaults__ or ())
     problems = problems_of(images, psfs, masks, channel_axis=channel_axis, **shell)
     solution = frames.tikhonov(problems, **options)
     solution = replace(solution, image=channels_back(solution.image, channel_axis))

@@ -93,6 +93,7 @@ def found(monkeypatch: pytest.MonkeyPatch) -> None:
         (("--psf", "blind", "--option", "boundz=(0, 1)"), "'wavelet' has no option 'boundz'; .* did you mean 'bounds'"),
         (("--float", "-o", "f.png"), "--float, and PNG holds integers: give --output a .tif, not 'f.png'"),
         (("--save-psf", "k.tif"), "--save-psf is for --psf blind: lsdeblur psf make writes"),
+        (("--method", "nas-rif", "--save-psf", "k.tif"), "--save-psf is for --psf blind"),
         (("--psf", "blind", "--save-psf", "k.png"), "PNG holds integers: write .tif, .npy or .fits, not 'k.png'"),
         (("--psf", "blind", "--save-psf", "k.xyz"), "'k.xyz' has a suffix that lsdeblur does not know"),
         (("--force", "--skip-existing"), "--force replaces what is there, and --skip-existing leaves it: give one"),
@@ -162,7 +163,7 @@ def test_the_psf_that_was_found_is_told_and_kept(folder: Path) -> None:
     cells = dict(zip(re.split(r"\s{2,}", header), re.split(r"\s{2,}", row), strict=True))
     assert cells["method"] == "blind, then wavelet"
     assert cells["lambda"] == "-", "the wavelets' factor is no lambda"
-    assert psf_line == f"{folder / 'b.png'}: PSF of 5 x 7 pixels by gradient-prior: the best of 3"
+    assert psf_line == f"{folder / 'b.png'}: PSF of 5 x 7 pixels, by gradient-prior: the best of 3"
     assert "agreement between candidates, not of correctness" in caution
     h = io.read(folder / "found" / "k.tif").image
     assert (h.shape, h.sum(), h[3, 4]) == ((5, 7), pytest.approx(1), pytest.approx(0.2))
@@ -178,9 +179,11 @@ def test_json_tells_of_the_psf(folder: Path, blurred: Array) -> None:
     assert record["message"].startswith("PSF by gradient-prior: the best of 3; then wavelet: ")
     (other,) = records(run("restore", folder / "b.png", "--psf", "blind", "--method", "nas-rif", "--force", "--json"))
     assert (other["psf_shape"], "then" in other) == ([5, 7], False)
+    (given,) = records(run("restore", folder / "b.png", "--psf", SPEC, "--method", "nas-rif", "--force", "--json"))
+    assert "psf_shape" not in given, "it was given, not found"
     np.save(folder / "s.npy", np.stack([blurred] * 2))
     stack = run("restore", folder / "s.npy", "--psf", "blind")
-    assert stack.stdout.count("PSF of 5 x 7 pixels by gradient-prior") == 2
+    assert stack.stdout.count("PSF of 5 x 7 pixels, by gradient-prior") == 2
     kept = run("restore", folder / "s.npy", "--psf", "blind", "--force", "--save-psf", folder / "k.tif")
     assert (kept.exit_code, "--save-psf are for one image, not for a stack" in kept.stderr) == (FAILED, True)
 

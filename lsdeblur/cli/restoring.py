@@ -17,7 +17,7 @@ from click.core import ParameterSource
 
 from lsdeblur import _restore, io
 from lsdeblur._files import check_target, replacing
-from lsdeblur._methods import BLIND, METHODS, named
+from lsdeblur._methods import METHODS, named
 from lsdeblur._results import Restoration
 from lsdeblur.boundary import BOUNDARIES
 from lsdeblur.cli import arguments
@@ -119,7 +119,7 @@ def restore(
     jobs = _jobs(arguments.sources(inputs), output, report, archive, kernel, rest["as_float"])
     films = any(job.is_film for job in jobs)
     name, options = arguments.asked_method(method, spec == "blind", given, films=films)
-    if kernel is not None and name not in BLIND:
+    if kernel is not None and "blind" not in (spec, name):
         raise click.UsageError("--save-psf is for --psf blind: lsdeblur psf make writes a PSF that is known")
     barred = {"mask": mask, "report": report, "save-result": archive, "page": rest["page"]}
     barred |= {"channel-axis": rest["channel_axis"], "linear": rest["linear"] or None}
@@ -328,8 +328,8 @@ def _image(job: Job, settings: Settings, callback: Callable[[Any], None]) -> tup
     found |= {"method": settings.method, "rule": _one(rules), "shape": list(image.shape)}
     if settings.method == "blind":
         found["then"] = settings.options["then"]
-    if settings.method in BLIND:
-        found["psf_shape"] = _one([None if result.psf is None else list(result.psf.shape) for result in results])
+    if h is None or settings.method == "blind":
+        found["psf_shape"] = _one([list(np.shape(result.psf)) for result in results])
     return found, results[0]
 
 
@@ -412,7 +412,7 @@ def _print(records: list[dict[str, Any]]) -> None:
     if done:
         rows = [(r["input"], _name(r), _lambda(r), r.get("noise_std"), r["seconds"], r["output"]) for r in done]
         print_table(("input", "method", "lambda", "noise", "seconds", "output"), rows)
-    if found := [record for record in done if record.get("psf_shape")]:
+    if found := [record for record in done if "psf_shape" in record]:
         for record in found:
             click.echo(f"{record['input']}: {_psf_found(record)}")
         click.echo(
@@ -439,9 +439,8 @@ def _psf_found(record: dict[str, Any]) -> str:
     if isinstance(messages, str):
         shapes, messages = [shapes], [messages]
     return "; ".join(
-        f"PSF of {' x '.join(map(str, shape))} pixels {_of_psf(message)}"
+        f"PSF of {' x '.join(map(str, shape))} pixels, {_of_psf(message)}"
         for shape, message in zip(shapes, messages, strict=True)
-        if shape
     )
 
 
