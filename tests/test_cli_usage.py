@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from lsdeblur import Restoration, _restore, io, psf, restore, simulate
+from lsdeblur import Restoration, _restore, estimate_psf, io, psf, restore, simulate
 from lsdeblur.cli.group import command
 
 Array = Any
@@ -170,6 +170,23 @@ def test_the_psf_that_was_found_is_told_and_kept(folder: Path) -> None:
     several = run("restore", folder, "--psf", "blind", "--method", "tv", "--save-psf", folder / "psfs", "--force")
     assert {name for name in names(folder) if name.startswith("psfs")} == {"psfs/a_psf.tif", "psfs/b_psf.tif"}
     assert re.search(r"  blind, then tv +1 +- ", several.stdout), "that of total variation is one"
+
+
+def test_what_is_told_of_the_psf_is_what_the_estimate_says(folder: Path) -> None:
+    rng = np.random.default_rng(0)
+    scene = np.full((110, 120), 60.0)
+    for y, x, height, width in rng.integers(5, 90, (25, 4)):
+        scene[y : y + height, x : x + width] = rng.uniform(40, 200)
+    image = np.rint(simulate.add_noise(simulate.blur(scene, BLUR), noise_std=1.5, rng=0)).clip(0, 255).astype(np.uint8)
+    io.write(folder / "a.png", image, overwrite=True)
+    expected = estimate_psf(image, method="parametric")
+    args = ("--psf", "blind", "--option", "estimator=parametric", "--method", "tikhonov", "--force")
+    result = run("restore", folder / "a.png", *args, "--save-psf", folder / "k.npy")
+    assert result.exit_code == OK, result.output
+    size = " x ".join(map(str, expected.psf.shape))
+    line = f"{folder / 'a.png'}: PSF of {size} pixels, by parametric: {expected.message}"
+    assert line in result.stdout.splitlines()
+    np.testing.assert_array_equal(np.load(folder / "k.npy"), expected.psf)
 
 
 @pytest.mark.usefixtures("found")
