@@ -214,6 +214,16 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path, monkeypatch: pyt
     assert [p.name for p in tmp_path.iterdir()] == ["report.html"]
 
 
+def test_no_number_vouches_for_a_blur_that_is_mirrored_or_was_found_here() -> None:
+    skew = psf.combine(psf.motion(9, 20), np.array([[1.0, 0.0, 0.0], [0.0, 0.0, 0.0], [0.0, 0.0, 0.3]]) / 1.3)
+    mirrored = "turned by 180 degrees"
+    for h, said in ((skew, True), (psf.motion(9, 20), False), (psf.gaussian(1.5, size=14), False)):
+        case = case_of(restore(blurred(), h, lam=0.01), None)
+        assert any(mirrored in check.text for check in checks_of(case, residual_of(case))) == said
+    case = case_of(Restoration(blurred(), BLUR, "blind", observed=blurred()), None)
+    assert checks_of(case, residual_of(case))[0].verdict == "look"
+
+
 def test_pictures_of_8_bits_keep_their_tones(tmp_path: Path) -> None:
     eight = np.clip(255 * blurred(), 20, 230).astype(np.uint8)
     assert "black is 0, white 255, the range of 8 bits" in page_of(restore(eight, BLUR, lam=0.01), tmp_path).text

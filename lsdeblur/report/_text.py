@@ -112,8 +112,18 @@ def checks_of(case: Case, residual: Residual | str) -> list[Check]:
             Check("note", f"{100 * share:.2g} % of the pixels were not measured and are made up from others.")
         )
     if result.method in ("blind", "nas-rif"):
-        checks.append(Check("note", "The blur was found in this image itself: look whether it is a plausible one."))
+        text = "The blur was found in this image itself, which the residual cannot prove: is it a plausible one?"
+        checks.insert(0, Check("look", text))
+    elif isinstance(case.psf, np.ndarray) and not _symmetric(case.psf):
+        text = "A blur turned by 180 degrees leaves the same residual, and garbage: only the picture tells."
+        checks.append(Check("note", text))
     return checks
+
+
+def _symmetric(psf: np.ndarray[Any, Any]) -> bool:
+    """Whether turning it about its centre changes less than a tenth of its light."""
+    wide = np.pad(psf, [(0, 1 - s % 2) for s in psf.shape])
+    return bool(np.abs(wide - np.flip(wide)).sum() <= 0.1 * np.abs(wide).sum())
 
 
 def _about_lambda(result: Restoration) -> list[Check]:
