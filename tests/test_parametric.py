@@ -11,10 +11,12 @@ import reference
 from scenes import leaves
 
 from lsdeblur import PSFEstimate, blind, psf, simulate
+from lsdeblur.blind import _whittle
 from lsdeblur.blind._families import FAMILIES
 from lsdeblur.blind._ripples import Ripples
 from lsdeblur.blind._whittle import Fit, Spectrum, fitted
 from lsdeblur.noise import hann
+from lsdeblur.spectrum import transfer_function
 
 SIMPLE = ("motion", "defocus", "gaussian")
 
@@ -208,3 +210,19 @@ def test_an_image_without_noise_and_one_of_noise_alone() -> None:
     noise = estimate(np.random.default_rng(0).standard_normal((150, 160)), families=SIMPLE)
     assert noise.parameters == {"family": "delta"}
     assert math.isfinite(noise.confidence)
+
+
+def test_psf_larger_than_the_grid_has_its_transform_at_the_grids_frequencies() -> None:
+    h = np.random.default_rng(0).random((13, 16))
+    grid = (10, 7)
+    H = transfer_function(_whittle._wrapped(h, grid), grid)
+    rows, columns = np.arange(13) - 6, np.arange(16) - 8
+    k, m = np.arange(10) / 10, np.arange(4) / 7
+    direct = np.exp(-2j * np.pi * np.outer(k, rows)) @ h @ np.exp(-2j * np.pi * np.outer(columns, m))
+    np.testing.assert_allclose(H, direct, atol=1e-12)
+
+
+def test_small_images_are_no_smaller_than_the_trial_psfs() -> None:
+    scene = np.kron(np.random.default_rng(2).random((12, 14)), np.ones((6, 6)))
+    blurred = simulate.add_noise(simulate.blur(scene, psf.motion(9, 20)), noise_std=0.005, rng=0)[:57, :71]
+    assert blind.estimate_psf(blurred, method="parametric").parameters["family"].startswith("motion")

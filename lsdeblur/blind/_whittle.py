@@ -129,10 +129,20 @@ class Spectrum:
         """``|H|^2`` of PSFs one after the other, as the window shows it: its zeros fill up from both sides."""
         K = np.ones(())
         for h in psfs:
-            H = transfer_function(h, self.grid, workers=1)
+            H = transfer_function(_wrapped(h, self.grid), self.grid, workers=1)
             K = K * (H.real**2 + H.imag**2)
         correlation = _fft.irfftn(K.astype(np.complex128), self.grid, 1)
         return np.maximum(_fft.rfftn(correlation * self.lags, 2, 1).real.ravel()[self.used], 1e-9)
+
+
+def _wrapped(h: Array, grid: tuple[int, ...]) -> Array:
+    """A PSF larger than the grid, summed over its period: at the grid's frequencies the transform is the same."""
+    if all(s <= n for s, n in zip(h.shape, grid, strict=True)):
+        return h
+    out = np.zeros(grid, h.dtype)
+    places = np.ix_(*((np.arange(s) - s // 2 + n // 2) % n for s, n in zip(h.shape, grid, strict=True)))
+    np.add.at(out, places, h)
+    return out
 
 
 def _evening(slopes: Array) -> Array:
