@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -10,29 +9,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from click.testing import CliRunner, Result
+from commands import BLUR, FAILED, OK, SPEC, USAGE, records, run
 
 from lsdeblur import estimate_psf, io, plot, psf, restore, simulate
 from lsdeblur.cli import arguments
-from lsdeblur.cli.group import command
 from lsdeblur.selection import RULES
 
 Array = Any
-SPEC = "motion:length=5,angle=30"
-BLUR = psf.motion(5, 30)
-OK, FAILED, USAGE = 0, 1, 2
-
-
-def run(*args: Any, **options: Any) -> Result:
-    """The command with these arguments; what it raises, beside its exit, is raised here."""
-    result = CliRunner().invoke(command, [str(arg) for arg in args], **options)
-    if result.exception is not None and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result
-
-
-def records(result: Result) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in result.stdout.splitlines()]
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import json
 import re
 import shlex
 import sys
@@ -15,27 +14,11 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from click.testing import CliRunner, Result
+from commands import BLUR, FAILED, OK, SPEC, USAGE, records, run, squares
 
-from lsdeblur import Restoration, _restore, estimate_psf, io, psf, restore, simulate
-from lsdeblur.cli.group import command
+from lsdeblur import Restoration, _restore, estimate_psf, io, restore, simulate
 
 Array = Any
-SPEC = "motion:length=5,angle=30"
-BLUR = psf.motion(5, 30)
-OK, FAILED, USAGE = 0, 1, 2
-
-
-def run(*args: Any, **options: Any) -> Result:
-    """The command with these arguments; what it raises, beside its exit, is raised here."""
-    result = CliRunner().invoke(command, [str(arg) for arg in args], **options)
-    if result.exception is not None and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result
-
-
-def records(result: Result) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in result.stdout.splitlines()]
 
 
 def names(folder: Path) -> set[str]:
@@ -44,11 +27,7 @@ def names(folder: Path) -> set[str]:
 
 @pytest.fixture(scope="module")
 def blurred() -> Array:
-    """Squares, blurred, with some noise, in 8 bits."""
-    scene = np.full((60, 76), 60.0)
-    scene[12:34, 20:50], scene[30:52, 40:66] = 180.0, 110.0
-    noisy = simulate.add_noise(simulate.blur(scene, BLUR), noise_std=1.5, rng=0)
-    return np.clip(np.rint(noisy), 0, 255).astype(np.uint8)
+    return squares()
 
 
 @pytest.fixture
