@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lsdeblur._results import Selection
+from lsdeblur._results import PSFEstimate, Selection
 from lsdeblur._validate import check_choice, meant
 
 __all__ = [
@@ -124,6 +124,7 @@ class Solution:
     n_iter: int = 1
     message: str = ""
     psf: npt.NDArray[np.floating[Any]] | None = None  # the one it found, (*psf_shape); None: it used the problem's
+    psf_estimate: PSFEstimate | None = None
 
 
 Method = Callable[..., Solution]

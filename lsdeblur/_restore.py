@@ -340,6 +340,7 @@ def _restoration(solution: Solution, image: Any, psf: Any, name: str, options: d
         message=solution.message,
         options=options,
         version=__version__,
+        psf_estimate=solution.psf_estimate,
         observed=image,
     )
 

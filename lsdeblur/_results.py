@@ -116,6 +116,8 @@ class Restoration:
         The arguments besides image, psf and method with which the call can be repeated.
     version : str
         The version of lsdeblur that made it.
+    psf_estimate : PSFEstimate or None
+        Of ``method="blind"``: the evidence for the PSF that was found.
     observed : array, or list of arrays
         The caller's own blurred image, not a copy; `save` leaves it out, so that it is None after `load`.
     """
@@ -135,6 +137,7 @@ class Restoration:
     message: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
     version: str = ""
+    psf_estimate: PSFEstimate | None = None
     observed: Any = None
 
     def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> Array:
@@ -161,6 +164,8 @@ class Restoration:
         if self.noise_std is not None:
             width = f", correlated over {self.noise_width:.2g} pixels" if self.noise_width else ""
             rows["noise_std"] = f"{self.noise_std:.3g}{width}"
+        if self.psf_estimate is not None:
+            rows["psf"] = f"{_times(self.psf_estimate.psf.shape)}, confidence {self.psf_estimate.confidence:.2f}"
         rows["message"] = self.message
         if not self.converged:
             rows["warning"] = f"not converged after {self.n_iter} iterations"
@@ -192,6 +197,8 @@ class Restoration:
         try:
             with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
                 record = _unpack(json.loads(str(arrays["record"])), arrays)
+                estimate = record.get("psf_estimate")
+                record["psf_estimate"] = None if estimate is None else PSFEstimate(**estimate)
                 return cls(**{**record, "selection": _selection(record["selection"])})
         except (ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile) as error:
             raise ValueError(f"{os.fspath(path)!r} does not hold a Restoration written by save(): {error}") from error

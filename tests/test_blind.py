@@ -188,6 +188,7 @@ G = reference.image((60, 61))
         (lambda: restore(G, method="blind", then="nas-rif"), ValueError, "then must be one of"),
         (lambda: restore(G, method="blind", estimator="guess"), ValueError, "estimator must be one of 'auto'"),
         (lambda: restore(G, method="blind", lam=0.1, nothing=1), TypeError, "then='wavelet' has no option 'nothing'"),
+        (lambda: restore(G, method="blind", bondary="edge"), TypeError, "'bondary'; .*did you mean 'boundary'"),
     ],
 )
 def test_errors(call: Any, error: Any, message: str) -> None:
@@ -215,7 +216,10 @@ def test_blind_restoration(tmp_path: Any) -> None:
     ]
     assert gain[0] > gain[1] + 2
     result.save(tmp_path / "result.npz")
-    np.testing.assert_array_equal(Restoration.load(tmp_path / "result.npz").psf, result.psf)
+    loaded = Restoration.load(tmp_path / "result.npz")
+    np.testing.assert_array_equal(loaded.psf, result.psf)
+    np.testing.assert_array_equal(loaded.psf_estimate, result.psf)
+    assert f"{result.psf_estimate.message}; then tikhonov" in result.message
 
 
 def test_a_simple_blur_is_taken_from_its_family() -> None:

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from commands import BLUR, FAILED, OK, SPEC, USAGE, records, run, squares
 
-from lsdeblur import Restoration, _restore, estimate_psf, io, restore, simulate
+from lsdeblur import PSFEstimate, Restoration, _restore, estimate_psf, io, restore, simulate
 
 Array = Any
 
@@ -48,7 +48,9 @@ def found(monkeypatch: pytest.MonkeyPatch) -> None:
     def answer(image: Array, _: Any, *, method: str, **options: Any) -> Restoration:
         then = options["then"] if method == "blind" else ""
         message = f"PSF by gradient-prior: the best of 3; then {then}: strengths 1, 2" if then else "object found"
-        return Restoration(np.asarray(image, float), h / h.sum(), method, lam=1.0, message=message)
+        estimate = PSFEstimate(h / h.sum(), "gradient-prior", 0.8, "the best of 3") if then else None
+        f = np.asarray(image, float)
+        return Restoration(f, h / h.sum(), method, lam=1.0, message=message, psf_estimate=estimate)
 
     monkeypatch.setattr(_restore, "restore", answer)
 
@@ -173,6 +175,7 @@ def test_json_tells_of_the_psf(folder: Path, blurred: Array) -> None:
     (record,) = records(run("restore", folder / "b.png", "--psf", "blind", "--json"))
     assert (record["psf_shape"], record["method"], record["then"]) == ([5, 7], "blind", "wavelet")
     assert record["message"].startswith("PSF by gradient-prior: the best of 3; then wavelet: ")
+    assert record["psf_message"] == "by gradient-prior: the best of 3"
     (other,) = records(run("restore", folder / "b.png", "--psf", "blind", "--method", "nas-rif", "--force", "--json"))
     assert (other["psf_shape"], "then" in other) == ([5, 7], False)
     (given,) = records(run("restore", folder / "b.png", "--psf", SPEC, "--method", "nas-rif", "--force", "--json"))

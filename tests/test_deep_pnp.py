@@ -241,6 +241,14 @@ lsdeblur.restore(g, h, method=PlugAndPlay("tv", iterations=2))
     subprocess.run([sys.executable, "-c", program], check=True, cwd=Path(__file__).resolve().parents[1])
 
 
+def test_the_shipped_network_is_loaded_without_the_compiler_of_pytorch() -> None:
+    pytest.importorskip("torch")
+    program = (
+        "import sys; from lsdeblur.deep import denoiser; denoiser.network(); assert 'torch._dynamo' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=Path(__file__).resolve().parents[1])
+
+
 def test_the_shipped_denoiser() -> None:
     torch = pytest.importorskip("torch")
     torch.set_num_threads(1)

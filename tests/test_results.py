@@ -47,7 +47,11 @@ FULL = Restoration(
         "empty": (),
     },
     version="1.2.3",
-)
+    psf_estimate=PSFEstimate(
+        reference.psf((3, 2)), "parametric", 0.5, "found", False, 3, {"family": "disk", "radius": 2.5}, {"disk": -1.0},
+        ({"psf": reference.psf((1, 2)), "shape": (4, 5), "objective": 0.25},),
+    ),
+)  # fmt: skip
 SMALLEST = Restoration(image=np.ones((2, 3)), psf=None, method="custom")
 
 
@@ -57,7 +61,7 @@ def same(a: Any, b: Any) -> bool:
         return False
     if isinstance(a, np.ndarray):
         return bool(a.dtype == b.dtype and a.shape == b.shape and np.array_equal(a, b))
-    if isinstance(a, Selection | Restoration):
+    if isinstance(a, Selection | Restoration | PSFEstimate):
         return all(same(getattr(a, f.name), getattr(b, f.name)) for f in dataclasses.fields(a))
     if isinstance(a, dict):
         return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
@@ -220,6 +224,7 @@ def test_notebooks_show_a_table() -> None:
         "image": "4 x 5, float32",
         "lambda": "0.1, chosen by image-error",
         "noise_std": "0.25, correlated over 1.5 pixels",
+        "psf": "3 x 2, confidence 0.50",
         "message": "&lt;b&gt;a &amp; b&lt;/b&gt;",
         "warning": "not converged after 7 iterations",
     }

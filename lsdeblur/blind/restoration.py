@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
@@ -48,7 +48,7 @@ def blind(
     Returns
     -------
     Solution
-        That of the method, with the PSF.
+        That of the method, with the PSF and the evidence for it.
 
     Warns
     -----
@@ -70,7 +70,8 @@ def blind(
     if isinstance(problem.psf, PSFGrid):
         raise TypeError("method 'blind' finds one PSF: give none, or a single one as a first guess, not a PSFGrid")
     _, method = resolve(then)
-    check_options(method, options, f"method 'blind' has size=, estimator= and then=; then={then!r}")
+    others = ("size", "estimator", "then", *(f.name for f in fields(Problem)))
+    check_options(method, options, f"method 'blind' has size=, estimator= and then=; then={then!r}", others)
     g = luminance(problem.image, 0)
     if problem.psf is None:
         found = _estimate(g, estimator, size, problem.callback)
@@ -79,7 +80,7 @@ def blind(
     h = found.psf.astype(problem.image.dtype)
     solution = method(replace(problem, psf=h[np.newaxis]), **options)
     message = f"PSF by {found.method}: {found.message}; then {then}: {solution.message}"
-    return replace(solution, psf=found.psf, message=message)
+    return replace(solution, psf=found.psf, psf_estimate=found, message=message)
 
 
 def _estimate(g: npt.NDArray[Any], estimator: str, size: int | str, callback: Any) -> PSFEstimate:

@@ -5,6 +5,7 @@
 `group`        the command with its subcommands, exit codes, what an interrupt does
 `arguments`    PSF specifications, options as KEY=VALUE, files, folders and patterns
 `console`      tables, JSON, progress and warnings
+`jobs`         what ``restore`` reads and writes, checked before it begins
 `restoring`    ``restore``
 `psfs`         ``psf make``, ``psf show``, ``psf estimate``
 `looking`      ``lcurve``, ``diagnose``, ``compare``

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import time
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,41 +14,20 @@ import numpy as np
 from click.core import ParameterSource
 
 from lsdeblur import _restore, io
-from lsdeblur._files import check_target, replacing
+from lsdeblur._files import replacing
 from lsdeblur._methods import METHODS, named
 from lsdeblur._results import Restoration
 from lsdeblur.boundary import BOUNDARIES
 from lsdeblur.cli import arguments
 from lsdeblur.cli.console import interactive, print_json, print_table, progress, reason, told
+from lsdeblur.cli.jobs import Job, checked, jobs_of, make_folders, planned
 
-__all__ = ["Job", "Settings", "finite", "restore"]
+__all__ = ["Settings", "finite", "restore"]
 
 _REPORT = "lsdeblur.report:write"
 #: options that say where, whether and how fast, not what is computed
 _ASIDE = {"output", "report", "archive", "kernel", "force", "skip_existing", "dry_run", "as_json", "workers"}
 _METHODS_HELP = f"One of {', '.join(METHODS)}.  [default: tikhonov; wavelet after --psf blind]"
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """One file to restore, what is written for it, and why that makes no sense, if it does not."""
-
-    source: Path
-    output: Path
-    report: Path | None = None
-    archive: Path | None = None
-    kernel: Path | None = None
-    problem: str = ""
-
-    @property
-    def is_film(self) -> bool:
-        """Whether it goes frame by frame."""
-        return self.source.name.lower().endswith(io.FILMS)
-
-    @property
-    def targets(self) -> list[Path]:
-        """Every file that it writes."""
-        return [path for path in (self.output, self.report, self.archive, self.kernel) if path is not None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +93,7 @@ def restore(
         given |= {} if value is None else arguments.values([f"{key}={value}"])
     with told("--psf"):
         psf = arguments.psf_from(spec)
-    jobs = _jobs(arguments.sources(inputs), output, report, archive, kernel, rest["as_float"])
+    jobs = jobs_of(arguments.sources(inputs), output, report, archive, kernel, rest["as_float"])
     films = any(job.is_film for job in jobs)
     name, options = arguments.asked_method(method, spec == "blind", given, films=films)
     if kernel is not None and "blind" not in (spec, name):
@@ -126,16 +103,17 @@ def restore(
     barred |= {"float": rest["as_float"] or None}
     if isinstance(rule := options.get("lam"), str):
         barred[f"lam {rule}"] = rule
-    jobs = _checked(jobs, name, [f"--{key}" for key, value in barred.items() if value is not None])
+    jobs = checked(jobs, name, [f"--{key}" for key, value in barred.items() if value is not None])
     settings = Settings(psf=psf, method=name, options=options, mask=_mask_of(mask), given=_given(), **rest)
     records: list[dict[str, Any]] = []
     if not dry_run:
-        _make_folders(jobs)
+        make_folders(jobs)
     try:
         with progress(len(jobs), quiet=dry_run or (as_json and interactive())) as begin:
             for job in jobs:
                 callback = begin(job.source.name)
-                records.append(_planned(job, settings) if dry_run else _attempt(job, settings, callback))
+                record = planned(job, settings.force, settings.skip_existing)
+                records.append(record if dry_run else _attempt(job, record, settings, callback))
                 if as_json:
                     print_json(records[-1])
     finally:  # an interrupt comes after the files that are finished
@@ -163,92 +141,6 @@ def _given() -> list[str]:
     return words
 
 
-def _jobs(
-    files: list[Path], output: str | None, report: str | None, archive: str | None, kernel: str | None, as_float: bool
-) -> list[Job]:
-    """What is written where."""
-    several = len(files) > 1
-    jobs = [
-        Job(
-            path,
-            _beside(path, output, several, as_float),
-            _target(path, report, ".html", several, "--report"),
-            _target(path, archive, ".npz", several, "--save-result"),
-            _target(path, kernel, "_psf.tif", several, "--save-psf"),
-        )
-        for path in files
-    ]
-    for job in jobs:
-        if job.kernel is not None:
-            arguments.check_psf_file(job.kernel)
-        if as_float and job.output.suffix.lower() == ".png":
-            raise click.UsageError(f"--float, and PNG holds integers: give --output a .tif, not {str(job.output)!r}")
-    return jobs
-
-
-def _checked(jobs: list[Job], method: str, barred: list[str]) -> list[Job]:
-    """The jobs with their problems. Where all have one, the command makes no sense, and nothing is begun."""
-    counts = Counter(target for job in jobs for target in job.targets)
-    checked = [replace(job, problem=_problem(job, counts, method, barred)) for job in jobs]
-    if all(job.problem for job in checked):
-        raise click.UsageError(checked[0].problem)
-    return checked
-
-
-def _problem(job: Job, counts: Counter[Path], method: str, barred: list[str]) -> str:
-    for path in job.targets:
-        if counts[path] > 1:
-            return f"{counts[path]} results would be written to {str(path)!r}: restore them one by one, with --output"
-    if job.is_film and method != "tikhonov":
-        return f"films are restored by --method tikhonov with a given PSF, not by {method!r}"
-    if job.is_film and barred:
-        return f"{', '.join(barred)}: not there for films, which are restored frame by frame"
-    return ""
-
-
-def _beside(path: Path, option: str | None, several: bool, as_float: bool) -> Path:
-    """The file that an image is written to, in its own format if that can be written and hold the values."""
-    stem, suffix = _parted(path)
-    if suffix.lower() in io.FILMS:
-        suffix = ".avi"
-    elif suffix.lower() in (".jpg", ".jpeg", ".png"):
-        suffix = ".tif" if as_float else ".png"
-    if option is None:
-        return path.with_name(f"{stem}{arguments.RESTORED}{suffix}")
-    output = Path(option)
-    if _is_folder(option):
-        return output / f"{stem}{arguments.RESTORED}{suffix}"
-    if not several and output.suffix:
-        return output
-    if output.suffix.lower() in (*io.FORMATS, *io.FILMS):
-        raise click.UsageError(f"--output {option!r} is one file for several images: give a folder")
-    return output / f"{stem}{arguments.RESTORED}{suffix}"
-
-
-def _target(path: Path, option: str | None, suffix: str, several: bool, name: str) -> Path | None:
-    """The file of a report or an archive."""
-    if option is None:
-        return None
-    folder, target = _is_folder(option), Path(option)
-    if not (several or folder or not target.suffix):
-        return target
-    if target.suffix and not folder:
-        raise click.UsageError(f"{name} {option!r} is one file for several images: give a folder")
-    return target / f"{_parted(path)[0]}{suffix}"
-
-
-def _is_folder(option: str) -> bool:
-    """Whether a target is a folder: it is there as one, or is written as one; an array in a .zarr is no such folder."""
-    path = Path(option)
-    return path.suffix.lower() != ".zarr" and (path.is_dir() or option.endswith(("/", os.sep)))
-
-
-def _parted(path: Path) -> tuple[str, str]:
-    """Stem and suffix; that of a compressed file has two parts."""
-    suffix = ".fits.gz" if path.name.lower().endswith(".fits.gz") else path.suffix
-    return path.name[: len(path.name) - len(suffix)], suffix
-
-
 def _mask_of(path: Path | None) -> Any:
     """True where the picture is not black."""
     if path is None:
@@ -258,39 +150,8 @@ def _mask_of(path: Path | None) -> Any:
     return hidden if picture.channel_axis is None else hidden.any(axis=picture.channel_axis)
 
 
-def _planned(job: Job, settings: Settings) -> dict[str, Any]:
-    """What is to be done, or why it cannot be, as far as names tell."""
-    record = {"input": str(job.source), "output": str(job.output), "writes": [str(path) for path in job.targets]}
-    if settings.skip_existing and not job.problem and all(path.exists() for path in job.targets):
-        return record | {"status": "skipped"}
-    try:
-        problem = job.problem or _obstacle(job, settings.force)
-    except (ValueError, OSError) as error:
-        problem = str(error)
-    return record | ({"status": "failed", "error": problem} if problem else {"status": "planned"})
-
-
-def _obstacle(job: Job, force: bool) -> str:
-    if there := [str(path) for path in job.targets if path.exists() and not force]:
-        return f"{', '.join(there)}: there already; --force replaces it, --skip-existing goes on without"
-    if job.is_film and not job.output.name.lower().endswith(io.FILMS):
-        return f"{str(job.output)!r} is no film: give --output one of the suffixes {', '.join(io.FILMS)}"
-    if not job.is_film:
-        io.format_of(job.output, written=True)
-    for path in job.targets:
-        if path.exists():  # a folder may not be replaced
-            check_target(path, overwrite=True)
-    return ""
-
-
-def _make_folders(jobs: list[Job]) -> None:
-    for folder in {path.parent for job in jobs if not job.problem for path in job.targets}:
-        folder.mkdir(parents=True, exist_ok=True)
-
-
-def _attempt(job: Job, settings: Settings, callback: Callable[[Any], None]) -> dict[str, Any]:
-    """Restore one file. Whatever goes wrong is its own failure: the others go on."""
-    record = _planned(job, settings)
+def _attempt(job: Job, record: dict[str, Any], settings: Settings, callback: Callable[[Any], None]) -> dict[str, Any]:
+    """Restore one file, if its record says so. Whatever goes wrong is its own failure: the others go on."""
     start = time.perf_counter()
     with told(job.source.name) as warned:
         try:
@@ -330,6 +191,7 @@ def _image(job: Job, settings: Settings, callback: Callable[[Any], None]) -> tup
         found["then"] = settings.options["then"]
     if h is None or settings.method == "blind":
         found["psf_shape"] = _one([list(np.shape(result.psf)) for result in results])
+        found["psf_message"] = _one([_of_psf(result) for result in results])
     return found, results[0]
 
 
@@ -433,17 +295,18 @@ def _lambda(record: dict[str, Any]) -> Any:
     return None if record.get("then", record["method"]) == "wavelet" else record.get("lam")
 
 
+def _of_psf(result: Restoration) -> str:
+    """How a PSF was found; "nas-rif", which finds the image first, tells of it in its own message."""
+    estimate = result.psf_estimate
+    return result.message if estimate is None else f"by {estimate.method}: {estimate.message}"
+
+
 def _psf_found(record: dict[str, Any]) -> str:
     """Size, method and message of a PSF that was found; of a stack, those of each plane."""
-    shapes, messages = record["psf_shape"], record["message"]
+    shapes, messages = record["psf_shape"], record["psf_message"]
     if isinstance(messages, str):
         shapes, messages = [shapes], [messages]
     return "; ".join(
-        f"PSF of {' x '.join(map(str, shape))} pixels, {_of_psf(message)}"
+        f"PSF of {' x '.join(map(str, shape))} pixels, {message}"
         for shape, message in zip(shapes, messages, strict=True)
     )
-
-
-def _of_psf(message: str) -> str:
-    """The part of a blind restoration's message that tells of the PSF."""
-    return message.partition("; then ")[0].removeprefix("PSF ")

@@ -120,9 +120,10 @@ def conv(n_in: int, n_out: int, *, light: bool = False) -> nn.Module:
 
 def _scaled(layer: Any, gain: float = 1.0) -> Any:
     """He's initial weights, which keep the variance behind a rectifier, times a gain."""
-    nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
-    with torch.no_grad():
-        layer.weight *= gain
+    if not layer.weight.is_meta:  # there, "drawing" would load PyTorch's compiler: a second
+        nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+        with torch.no_grad():
+            layer.weight *= gain
     return layer
 
 

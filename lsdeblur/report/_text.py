@@ -112,7 +112,8 @@ def checks_of(case: Case, residual: Residual | str) -> list[Check]:
             Check("note", f"{100 * share:.2g} % of the pixels were not measured and are made up from others.")
         )
     if result.method in ("blind", "nas-rif"):
-        text = "The blur was found in this image itself, which the residual cannot prove: is it a plausible one?"
+        sure = f" (confidence {result.psf_estimate.confidence:.2f})" if result.psf_estimate else ""
+        text = f"The blur was found in this image itself{sure}, which the residual cannot prove: is it a plausible one?"
         checks.insert(0, Check("look", text))
     elif isinstance(case.psf, np.ndarray) and not _symmetric(case.psf):
         text = "A blur turned by 180 degrees leaves the same residual, and garbage: only the picture tells."
