@@ -27,13 +27,13 @@ CLASSICS = ("tikhonov", "tv", "wavelet", "pnp")
 
 
 def planned(config: Config, minutes: float) -> Config:
-    """As many steps as fit into the time, from the processor time of some: what else runs does not count."""
-    short = replace(config, steps=30, validate_every=1000)
+    """As many steps as fit into the time, from the processor time of some after the first: others are not counted."""
+    short = replace(config, steps=60, validate_every=1000)  # a line of the log every 3
     dataset, _ = trained_on(short)
-    times: list[float] = []
-    once = replace(short, log_every=10)
-    fit(made(short), dataset, once, callback=lambda row: times.append(time.process_time()))
-    return replace(config, steps=max(50, int(minutes * 60 * torch.get_num_threads() / ((times[-1] - times[0]) / 20))))
+    times: dict[int, float] = {}
+    fit(made(short), dataset, short, callback=lambda row: times.__setitem__(row.step, time.process_time()))
+    step = (times[60] - times[21]) / 39
+    return replace(config, steps=max(50, int(minutes * 60 * torch.get_num_threads() / step)))
 
 
 def scores(restored: np.ndarray, sharp: np.ndarray) -> tuple[float, float]:

@@ -24,8 +24,9 @@ from lsdeblur.boundary import BOUNDARIES
 from lsdeblur.errors import LsdeblurWarning
 from lsdeblur.psf import PSFGrid, trim
 
-__all__ = ["NO_PSF", "checked_psf", "checked_workers", "problem_of", "problems_of", "with_saturated"]
+__all__ = ["NO_PSF", "checked_psf", "checked_workers", "problem_of", "problems_of", "with_room", "with_saturated"]
 
+_ROOM = 1e12  # largest value, and its inverse, of float32 images whose squares that type holds, noise included
 _CLIPPED = 0.05  # share of the pixels from which on clipped areas are probably large
 NO_PSF = (
     "psf is missing: method {!r} needs the blur; make one with lsdeblur.psf (gaussian, motion, disk, ...), "
@@ -54,6 +55,16 @@ def problem_of(
     elif psf is not None:
         h = checked_psf(psf, shape, None if channel_axis is None else len(g)).astype(g.dtype, copy=False)
     return Problem(g, h, boundary, check_spacing(spacing, len(shape)), checked_workers(workers), hidden, callback)
+
+
+def with_room(problem: Problem) -> Problem:
+    """The problem in float64 where float32 has no room for the squares of its image's values and of their noise."""
+    g = problem.image
+    peak = max(float(g.max()), -float(g.min()))
+    if g.dtype != np.float32 or peak == 0 or 1 / _ROOM < peak < _ROOM:
+        return problem
+    h = problem.psf.astype(np.float64) if isinstance(problem.psf, np.ndarray) else problem.psf
+    return replace(problem, image=g.astype(np.float64), psf=h)
 
 
 def problems_of(

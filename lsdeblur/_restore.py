@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from lsdeblur._inputs import NO_PSF, checked_psf, checked_workers, problem_of, problems_of, with_saturated
+from lsdeblur._inputs import NO_PSF, checked_psf, checked_workers, problem_of, problems_of, with_room, with_saturated
 from lsdeblur._methods import TENSORS, Method, Solution, check_options, named, resolve
 from lsdeblur._results import Restoration
 from lsdeblur._stores import Source, is_from
@@ -213,6 +213,11 @@ def restore(
         return _restoration(solution, image, psf, name, call)
     needed = getattr(function, "needs_psf", True)
     problem = problem_of(image, psf, name, boundary, channel_axis, spacing, hidden, workers, callback, needed)
+    from lsdeblur._tiled import DIRECT
+
+    dtype = problem.image.dtype
+    if name not in DIRECT:  # those square no values but in float64
+        problem = with_room(problem)
     logger.debug("%s on %s %s, boundary %s", name, problem.image.shape, problem.image.dtype, boundary)
     solution = function(problem, **options)
     if not isinstance(solution, Solution):
@@ -232,7 +237,8 @@ def restore(
         spread, how = posterior.deviation(problem, solution, options, n, rng)
         solution = replace(solution, std=spread, message=solution.message + how)
     std = None if solution.std is None else channels_back(solution.std, channel_axis)
-    solution = replace(solution, image=channels_back(solution.image, channel_axis), std=std)
+    found = solution.image if problem.image.dtype == dtype else solution.image.astype(dtype)
+    solution = replace(solution, image=channels_back(found, channel_axis), std=std)
     return _restoration(solution, image, psf, name, call)
 
 

@@ -226,6 +226,18 @@ def test_linear_in_the_image(row: Row, boundary: str) -> None:
 
 
 @pytest.mark.parametrize("row", METHODS_TABLE, ids=str)
+@pytest.mark.parametrize("unit", [2.0**-60, 2.0**60])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_any_unit(row: Row, unit: float, dtype: type) -> None:
+    """Fluxes of 1e-18 W/m^2 and counts of electrons are restored alike; a power of two rounds nothing."""
+    g = blurred().astype(dtype)
+    options = {name: value * unit if name == "noise_std" else value for name, value in row.options.items()}
+    scaled = restore(g * dtype(unit), PSF, method=row.method, **options).image
+    assert scaled.dtype == dtype
+    np.testing.assert_allclose(scaled / dtype(unit), run(row, g), rtol=0, atol=row.tolerance(1e-3, 1e3 * EPS[g.dtype]))
+
+
+@pytest.mark.parametrize("row", METHODS_TABLE, ids=str)
 def test_shifts_with_the_image(row: Row) -> None:
     """On a periodic grid, where a shift loses nothing. A chosen strength is found in |Y|^2, which does not shift; a
     number of iterations is kept."""

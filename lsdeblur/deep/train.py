@@ -155,7 +155,7 @@ TASKS = {"deblur": "Synthetic", "denoise": "Noisy", "paired": "Paired"}
 
 #: of the recipes for deblurring
 _BLUR: dict[str, Any] = {
-    "data_options": {"crop": 96, "sizes": [3, 15]}, "steps": 3000, "batch": 4, "validate_every": 500,
+    "data_options": {"crop": 96, "sizes": [3, 15]}, "steps": 1500, "batch": 8, "validate_every": 250,
 }  # fmt: skip
 
 

@@ -126,7 +126,7 @@ def sparse_gradients(
         message = (
             f"lam {lam:.3g} from noise of {sigma:.3g} and the gradients of tikhonov's solution with {found.message}"
         )
-    scenes, slope, n_iter = start.scene, max(slope, 1e-12), 0
+    scenes, slope, n_iter = start.scene, slope or 1.0, 0
     for exponent, strength in {1.0: lam * p * mean / slope, p: lam}.items():  # from the convex problem to the other
         threshold, relax = (_THRESHOLD, RELAX) if exponent == 1 else (_THRESHOLD_NOT_CONVEX, 1.0)
         mu = strength * (threshold * slope) ** (exponent - 2)
