@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lsdeblur._inputs import NO_PSF, checked_psf, checked_workers, problem_of, problems_of, with_room, with_saturated
-from lsdeblur._methods import TENSORS, Method, Solution, check_options, named, resolve
+from lsdeblur._methods import TENSORS, Method, Problem, Solution, check_options, named, resolve
 from lsdeblur._results import Restoration
 from lsdeblur._stores import Source, is_from
 from lsdeblur._validate import (
@@ -213,19 +213,7 @@ def restore(
         return _restoration(solution, image, psf, name, call)
     needed = getattr(function, "needs_psf", True)
     problem = problem_of(image, psf, name, boundary, channel_axis, spacing, hidden, workers, callback, needed)
-    from lsdeblur._tiled import DIRECT
-
-    dtype = problem.image.dtype
-    if name not in DIRECT:  # those square no values but in float64
-        problem = with_room(problem)
-    logger.debug("%s on %s %s, boundary %s", name, problem.image.shape, problem.image.dtype, boundary)
-    solution = function(problem, **options)
-    if not isinstance(solution, Solution):
-        raise TypeError(f"method {name!r} returned {type(solution).__name__}: a method must return a lsdeblur.Solution")
-    if solution.image.shape != problem.image.shape:
-        raise ValueError(
-            f"method {name!r} returned shape {solution.image.shape} for a problem of {problem.image.shape}"
-        )
+    solution = _solved(problem, name, function, options)
     if denoise_after is not None:
         from lsdeblur.denoise import denoised
 
@@ -237,9 +225,24 @@ def restore(
         spread, how = posterior.deviation(problem, solution, options, n, rng)
         solution = replace(solution, std=spread, message=solution.message + how)
     std = None if solution.std is None else channels_back(solution.std, channel_axis)
-    found = solution.image if problem.image.dtype == dtype else solution.image.astype(dtype)
-    solution = replace(solution, image=channels_back(found, channel_axis), std=std)
+    solution = replace(solution, image=channels_back(solution.image, channel_axis), std=std)
     return _restoration(solution, image, psf, name, call)
+
+
+def _solved(given: Problem, name: str, function: Method, options: dict[str, Any]) -> Solution:
+    """The method's solution, in the dtype of the problem."""
+    from lsdeblur._tiled import DIRECT
+
+    problem = given if name in DIRECT else with_room(given)  # those square no values but in float64
+    logger.debug("%s on %s %s, boundary %s", name, problem.image.shape, problem.image.dtype, problem.boundary)
+    solution = function(problem, **options)
+    if not isinstance(solution, Solution):
+        raise TypeError(f"method {name!r} returned {type(solution).__name__}: a method must return a lsdeblur.Solution")
+    if solution.image.shape != problem.image.shape:
+        raise ValueError(
+            f"method {name!r} returned shape {solution.image.shape} for a problem of {problem.image.shape}"
+        )
+    return solution if problem is given else replace(solution, image=solution.image.astype(given.image.dtype))
 
 
 def _count(n: Any) -> int:
