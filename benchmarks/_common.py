@@ -51,14 +51,14 @@ def scene(name: str) -> np.ndarray:
     return rgb2gray(image) if image.ndim == 3 else image / 255.0
 
 
-def cases(correlation: float = 0.0) -> Iterator[Case]:
-    """Every scene with every blur and noise level; the frame is what a camera would keep.
+def cases(correlation: float = 0.0, images: int | None = None) -> Iterator[Case]:
+    """Every scene, or the first `images`, with every blur and noise level; the frame is what a camera would keep.
 
     The noise is drawn anew for every case, from seeds 0, 1, 2, ...; `correlation` is the width in pixels of a Gaussian
     that smooths it (its standard deviation is kept).
     """
     seeds = count()
-    for name in SCENES:
+    for name in SCENES[:images]:
         sharp = scene(name)
         for blur_name, make in PSFS.items():
             h = make()

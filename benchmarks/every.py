@@ -1,11 +1,12 @@
 """Every benchmark, one after another, and one table of their headline figures.
 
-    python benchmarks/every.py [--photographs DIR] [--training DIR] [--only NAME ...] [--out DIR]
+    python benchmarks/every.py [--quick] [--photographs DIR] [--training DIR] [--only NAME ...] [--out DIR]
 
 Each script's whole output is kept in DIR (default: benchmark-output), and the table in its table.md, where each row
 stands as soon as it is known. DIR of `--photographs` holds blur_i, clean_i and kernel_i .png for quality.py, that of
 `--training` sharp grey images for networks.py, which is left out without it. So are
 those whose libraries are not installed. One that fails is named in the table, and the exit status is 1.
+All of it takes hours. `--quick` takes few cases of each: whether they run, and figures that are only a hint.
 """
 
 from __future__ import annotations
@@ -21,6 +22,29 @@ from _common import folder, machine
 
 HERE = Path(__file__).parent
 NEEDS = {"large": "zarr", "denoising": "torch", "networks": "torch", "failure_cases": "torch", "onnx_speed": "torch"}
+#: arguments for few cases
+QUICK = {
+    "blind": "--cases 3",
+    "blind_parametric": "--cases 2",
+    "boundary": "--images 1",
+    "compat": "--rounds 1",
+    "failure_cases": "--n 2",
+    "large": "--size 2048 --rounds 1",
+    "masks": "--images 1",
+    "memory": "--largest 2048",
+    "nas_rif": "--scenes letters --noise 40 --similarity 1.0",
+    "networks": "--minutes 0.3",
+    "noise_kinds": "--scenes coins",
+    "onnx_speed": "--rounds 1",
+    "penalty": "--images 1",
+    "quality": "--method tikhonov wavelet pnp",
+    "refine": "--scenes coins --noise 0.01",
+    "selection": "--images 1",
+    "six_experiments": "--method tikhonov pnp",
+    "speed": "--largest 2048 --rounds 1 --skip-slow",
+    "transforms": "--rounds 1",
+    "uncertainty": "--images 1",
+}
 
 
 def names() -> list[str]:
@@ -29,11 +53,11 @@ def names() -> list[str]:
 
 def arguments(name: str, args: argparse.Namespace) -> list[str] | None:
     """Of a script's command line; None where it cannot run."""
-    if name == "quality" and args.photographs:
-        return ["--data", str(args.photographs)]
-    if name == "networks":
-        return ["--data", str(args.training)] if args.training else None
-    return [] if name not in NEEDS or find_spec(NEEDS[name]) else None
+    data = {"quality": args.photographs, "networks": args.training}.get(name)
+    if (name == "networks" and not data) or (name in NEEDS and not find_spec(NEEDS[name])):
+        return None
+    few = QUICK.get(name, "").split() if args.quick else []
+    return [*few, *(["--data", str(data)] if data else [])]
 
 
 def run(name: str, options: list[str], out: Path) -> list[str]:
@@ -55,6 +79,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--photographs", type=folder, help="for quality.py")
     parser.add_argument("--training", type=folder, help="for networks.py")
+    parser.add_argument("--quick", action="store_true", help="few cases of each")
     parser.add_argument("--only", nargs="+", default=names(), choices=names())
     parser.add_argument("--out", type=Path, default=Path("benchmark-output"))
     args = parser.parse_args()

@@ -1,6 +1,6 @@
 """How much each rule for lambda loses against the best lambda in hindsight.
 
-    python benchmarks/selection.py [--boundary free] [--correlation 0 0.7]
+    python benchmarks/selection.py [--boundary free] [--correlation 0 0.7] [--images 7]
 
 7 scikit-image pictures x 4 blurs x 3 noise levels, valid-convolution data (the frame is cropped after blurring).
 A loss is the PSNR of the best lambda for the same image, method and boundary, less that of the lambda chosen.
@@ -57,13 +57,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--boundary", default="free")
     parser.add_argument("--correlation", type=float, nargs="*", default=[0.0, 0.7], help="width of the noise, pixels")
+    parser.add_argument("--images", type=int, help="how many pictures")
     parser.add_argument("--each", action="store_true", help="print every case")
     args = parser.parse_args()
     warnings.simplefilter("ignore", lsdeblur.LambdaAtBoundaryWarning)
     print(machine())
     for width in args.correlation:
         table: dict[str, list[float]] = defaultdict(list)
-        for case in cases(width):
+        for case in cases(width, args.images):
             for rule, loss in (row := losses(case, args.boundary)).items():
                 table[rule].append(loss)
             if args.each:

@@ -58,6 +58,15 @@ def test_the_table(
     assert "a table that is kept" in (tmp_path / "out" / "quick.txt").read_text(encoding="utf-8")
 
 
+def test_a_quick_run_takes_few_cases(every: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert set(every.QUICK) <= {path.stem for path in (ROOT / "benchmarks").glob("*.py")}
+    monkeypatch.setitem(every.QUICK, "quick", "--images 1")
+    for options in (["--quick"], []):
+        run(every, tmp_path, monkeypatch, "--only", "quick", *options)
+        text = (tmp_path / "out" / "quick.txt").read_text(encoding="utf-8")
+        assert ("--images 1" in text) == bool(options)
+
+
 def test_a_benchmark_that_fails(every: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     status, lines = run(every, tmp_path, monkeypatch)
     assert status == 1
