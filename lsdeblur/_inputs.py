@@ -137,7 +137,8 @@ def _without_masked(
     shape = first.shape if channel_axis is None else first.shape[1:]
     if hidden.dtype != np.bool_ or hidden.shape != shape:
         raise ValueError(
-            f"mask must be a bool array of the image's spatial shape {shape}, not {hidden.dtype} of {hidden.shape}"
+            f"mask must be a bool array of the image's spatial shape {shape}, not {hidden.dtype} of {hidden.shape}; "
+            "of numbers, give mask > 0"
         )
     if hidden.all():
         raise ValueError("mask hides every pixel: True marks those that were not measured")

@@ -305,7 +305,7 @@ def _check(selection: Any) -> None:
     if not isinstance(selection, Selection):
         raise TypeError(
             f"selection must be a Selection, not {type(selection).__name__}: it is the field of that name of a "
-            "Restoration, None when lambda was given; restore with a rule's name or lam='auto' to have one"
+            "Restoration, None when lambda was given or the method has none; tikhonov with lam='auto' has one"
         )
 
 

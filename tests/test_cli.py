@@ -49,7 +49,7 @@ def test_restores_a_folder_as_the_library_does(folder: Path, blurred: Array) -> 
     assert io.read(folder / "b_restored.tif").image.dtype == np.uint16
     lines = result.stdout.splitlines()
     assert lines[0].split() == ["input", "method", "lambda", "noise", "seconds", "output"]
-    assert [line.split()[0] for line in lines[1:]] == [str(folder / "a.png"), str(folder / "b.tif")]
+    assert [line.split()[0] for line in lines[1:3]] == [str(folder / "a.png"), str(folder / "b.tif")]
     assert result.stderr == ""
 
 

@@ -70,6 +70,7 @@ def found(monkeypatch: pytest.MonkeyPatch) -> None:
         (("--option", "bondary=edge"), "no option 'bondary'; .* did you mean 'boundary'"),
         (("--option", "max_itr=3"), "no option 'max_itr'; .* did you mean 'max_iter'"),
         (("--method", "tvv"), "'tvv' is not one of .*; did you mean 'tv'"),
+        (("--psf", "missing.png"), "there is no file 'missing.png': check its name and folder"),
         (("--psf", "mtion:length=5"), "'mtion:length=5' is no PSF: .* or blind; did you mean 'motion'"),
         (("--psf", "blind", "--option", "boundz=(0, 1)"), "'wavelet' has no option 'boundz'; .* did you mean 'bounds'"),
         (("--float", "-o", "f.png"), "--float, and PNG holds integers: give --output a .tif, not 'f.png'"),
@@ -168,6 +169,15 @@ def test_what_is_told_of_the_psf_is_what_the_estimate_says(folder: Path) -> None
     line = f"{folder / 'a.png'}: PSF of {size} pixels, by parametric: {expected.message}"
     assert line in result.stdout.splitlines()
     np.testing.assert_array_equal(np.load(folder / "k.npy"), expected.psf)
+
+
+def test_a_doubtful_restoration_says_so(folder: Path) -> None:
+    plain = run("restore", folder / "a.png", "--psf", SPEC, "--force").stdout
+    assert str(folder / "a.png") + ": " not in plain, "nothing to say"
+    args = ("restore", folder / "b.png", "--psf", SPEC, "--option", "noise_width=1.5", "--force")
+    (record,) = records(run(*args, "--json"))
+    assert record["noise_width"] == 1.5
+    assert f"{folder / 'b.png'}: {record['message']}" in run(*args).stdout.splitlines()
 
 
 @pytest.mark.usefixtures("found")

@@ -495,6 +495,11 @@ def test_what_a_format_cannot_hold(tmp_path: Path, name: str, image: Array, axis
     assert not list(tmp_path.iterdir())
 
 
+def test_like_is_a_picture(tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match=r"like must be what lsdeblur.io.read returned, not str: read the file first"):
+        io.write(tmp_path / "a.png", pixels((9, 7), "u1"), like="photo.png")  # type: ignore[arg-type]
+
+
 def test_an_encoder_that_gives_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import cv2
 

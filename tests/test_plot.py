@@ -241,7 +241,7 @@ def test_an_oblique_motion_leans_as_on_screen() -> None:
     ("call", "error", "message"),
     [
         (lambda: plot.l_curve(None), TypeError, "selection must be a Selection, not NoneType"),
-        (lambda: plot.selection_curves(None), TypeError, "lam='auto' to have one"),
+        (lambda: plot.selection_curves(None), TypeError, "tikhonov with lam='auto' has one"),
         (lambda: plot.compare({}), ValueError, "images is empty"),
         (lambda: plot.compare({"stack": np.zeros((4, 5, 4))}), ValueError, r"stack has shape \(4, 5, 4\).*one plane"),
         (

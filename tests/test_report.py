@@ -222,6 +222,8 @@ def test_no_number_vouches_for_a_blur_that_is_mirrored_or_was_found_here() -> No
         assert any(mirrored in check.text for check in checks_of(case, residual_of(case))) == said
     case = case_of(Restoration(blurred(), BLUR, "blind", observed=blurred()), None)
     assert checks_of(case, residual_of(case))[0].verdict == "look"
+    case = case_of(Restoration(blurred(), psf.gaussian(0.5), "blind", observed=blurred()), None)
+    assert "hardly a blur (0.5" in checks_of(case, residual_of(case))[1].text
 
 
 def test_pictures_of_8_bits_keep_their_tones(tmp_path: Path) -> None:

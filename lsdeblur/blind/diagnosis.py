@@ -74,7 +74,7 @@ def diagnosed(image: Array) -> Diagnosis:
         fact = (
             f"the spectrum falls like |w|^-{numbers['exponent']:.1f}, steeper than a sharp scene's, but no simple blur"
         )
-        remedy = "explains it: the shake of a camera, or a smooth scene; try restore(image, estimate_psf(image).psf)"
+        remedy = "explains it: the shake of a camera, or a smooth scene; try method='blind' (--psf blind)"
         return Diagnosis("mixed", True, f"{fact} {remedy}", snr_db, numbers)
     return Diagnosis(*_finding(kind, found, width, image.shape), snr_db, numbers)
 
@@ -106,14 +106,14 @@ def _finding(kind: str, found: PSFEstimate, width: float, shape: tuple[int, ...]
     widest = min(MAX_LENGTH, min(shape) / 4)
     if kind == "sharp":
         fact = f"sharp: no simple blur, {width:.2f} pixels (standard deviation); nothing to restore but the noise"
-        return kind, True, f"{fact}, unless a camera's shake left fine edges in it: estimate_psf(image) would find that"
+        return kind, True, f"{fact}, unless a camera's shake left fine edges in it: estimate_psf would find that"
     extent = max(found.psf.shape) if found.parameters["family"] != "gaussian" else 4 * width
     if extent > widest:
         fact = f"{found.message}: blur of {extent:.0f} pixels, more than the {widest:.0f} that this frame shows"
         return "not-recoverable", False, f"{fact}; reduce the image, or give a larger part"
-    remedy = "restore(image, estimate_psf(image, method='parametric').psf)"
+    remedy = "method='blind' (--psf blind) with estimator='parametric'"
     if kind == "mixed":
-        remedy += ", or estimate_psf(image) for a camera's shake"
+        remedy += ", or 'gradient-prior' for a camera's shake"
     return kind, True, f"{found.message}: try {remedy}"
 
 

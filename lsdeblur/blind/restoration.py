@@ -94,8 +94,8 @@ def _estimate(g: npt.NDArray[Any], estimator: str, size: int | str, callback: An
         warnings.warn(f"{verdict.message}; it is restored all the same", LsdeblurWarning, stacklevel=2)
     elif (wide := _width(best.psf)) < _SHARP:
         warnings.warn(
-            f"the PSF found is hardly a blur ({wide:.2g} pixels, standard deviation); the image is {verdict.message}; "
-            "it is restored all the same",
+            f"the PSF found is hardly a blur ({wide:.2g} pixels, standard deviation), and the diagnosis of the image: "
+            f"{verdict.message}; it is restored all the same",
             LsdeblurWarning,
             stacklevel=2,
         )

@@ -84,6 +84,8 @@ def psf_from(spec: str) -> Callable[[Sequence[int]], Any]:
         h = _of_file(rest)
         return lambda shape: h
     if kind not in GENERATORS:
+        if Path(spec).suffix.lower() in io.FORMATS:
+            raise click.BadParameter(f"there is no file {spec!r}: check its name and folder", param_hint="--psf")
         raise click.BadParameter(
             f"{spec!r} is no PSF: give NAME:argument=value,... with one of {', '.join(GENERATORS)}; file:PATH; "
             f"or blind{meant(kind, (*GENERATORS, 'file', 'blind'))}",

@@ -38,7 +38,9 @@ def make(spec: str, output: Path, force: bool) -> None:
 
 @psf.command(epilog="\b\nlsdeblur psf show psf.tif --plot psf.png")
 @click.argument("spec", metavar="FILE_OR_SPEC")
-@click.option("--plot", "figure", type=click.Path(path_type=Path), help="Draw it and its transfer function (PNG, PDF).")
+@click.option(
+    "-o", "--plot", "figure", type=click.Path(path_type=Path), help="Draw it and its transfer function (PNG, PDF)."
+)
 @arguments.force
 @arguments.json_option
 def show(spec: str, figure: Path | None, force: bool, as_json: bool) -> None:

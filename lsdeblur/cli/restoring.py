@@ -71,7 +71,7 @@ class Settings:
 @click.option("--workers", type=click.IntRange(1), help="Threads.  [default: all processors]")
 @arguments.force
 @click.option("--skip-existing", is_flag=True, help="Leave out inputs whose results are there already.")
-@click.option("--dry-run", is_flag=True, help="Say what would be read and written, and do nothing.")
+@click.option("--dry-run", is_flag=True, help="Say what would be read and written, by the names alone; do nothing.")
 @arguments.json_option
 def restore(
     inputs: tuple[str, ...], spec: str, output: str | None, method: str | None, lam: str | None,
@@ -274,6 +274,9 @@ def _print(records: list[dict[str, Any]]) -> None:
     if done:
         rows = [(r["input"], _name(r), _lambda(r), r.get("noise_std"), r["seconds"], r["output"]) for r in done]
         print_table(("input", "method", "lambda", "noise", "seconds", "output"), rows)
+    for record in done:
+        if np.any(record.get("noise_width") or 0) or not np.all(record.get("converged", True)):
+            click.echo(f"{record['input']}: {_one_line(record['message'])}")
     if found := [record for record in done if "psf_shape" in record]:
         for record in found:
             click.echo(f"{record['input']}: {_psf_found(record)}")
@@ -284,6 +287,11 @@ def _print(records: list[dict[str, Any]]) -> None:
         click.echo(f"{skipped} of {len(records)} skipped: their results are there already")
     if planned:
         print_table(("would read", "would write"), [(r["input"], ", ".join(r["writes"])) for r in planned])
+
+
+def _one_line(message: Any) -> str:
+    """A message; of a stack those of its planes."""
+    return message if isinstance(message, str) else "; ".join(dict.fromkeys(message))
 
 
 def _name(record: dict[str, Any]) -> str:

@@ -187,6 +187,8 @@ def write(
     255
     """
     path = Path(path)
+    if like is not None and not isinstance(like, Picture):
+        raise TypeError(f"like must be what lsdeblur.io.read returned, not {type(like).__name__}: read the file first")
     kind = format_of(path, written=True)
     wanted = dtype if dtype is not None else like.image.dtype if like is not None else None
     array = as_stored(np.asarray(image), wanted)

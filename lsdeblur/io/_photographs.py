@@ -75,7 +75,7 @@ def write(path: Path, image: Array, channel_axis: int | None, like: Picture | No
     """A PNG file with the resolution, the colour profile and the camera's notes of `like`."""
     if image.dtype not in (np.uint8, np.uint16):
         raise ValueError(
-            f"PNG holds integers of 8 or 16 bits, not {image.dtype}: write .tif or .npy, or round to uint16"
+            f"PNG holds integers of 8 or 16 bits, not {image.dtype}: write .tif or .npy, or name one by dtype= or like="
         )
     if image.ndim != 2 + (channel_axis is not None):
         raise ValueError(

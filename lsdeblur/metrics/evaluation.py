@@ -31,10 +31,10 @@ READING = {
     "noise_std": "noise level that was given or found",
     "residual_rms": "of image - psf * restored, where all of it is observed",
     "residual_ratio": "residual_rms / noise_std; far above 1: too smooth, or a wrong PSF; far below: noise fitted",
-    "residual_whiteness": "1: white; what structure adds grows with the number of pixels",
-    "residual_correlation": "rms over lags of up to 5 pixels, for any size; 0: white; good restorations: 0.01 to 0.06",
+    "residual_whiteness": "1: white; hundreds are usual, more for more pixels: to compare results of one image",
+    "residual_correlation": "rms over lags of up to 5 pixels; 0: white; above 0.06: look closer, below: no proof",
     "sharpness_observed": "metric Q of the blurred image, in its units",
-    "sharpness": "the same of the restored one",
+    "sharpness": "the same of the restored one; ripples and noise raise it, too",
 }
 
 

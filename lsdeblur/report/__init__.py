@@ -37,7 +37,7 @@ def write(
     result: Restoration, path: str | os.PathLike[str], *, observed: Any = None, title: str | None = None,
     command: str | None = None,
 ) -> Path:  # fmt: skip
-    """Write a report on a restoration as one HTML file.
+    """Write a report on a restoration as one HTML file; one that is there is replaced.
 
     Parameters
     ----------

@@ -15,7 +15,7 @@ from lsdeblur.report._charts import Chart, number
 from lsdeblur.report._pictures import Picture, Tones, coloured
 from lsdeblur.spectrum import decibels
 
-__all__ = ["Blur", "blur_of"]
+__all__ = ["Blur", "blur_of", "spread"]
 
 Array = npt.NDArray[Any]
 
@@ -48,14 +48,14 @@ def blur_of(case: Case) -> Blur | None:
         " × ".join(map(str, h.shape)),
         number(float(flat.max())),
         number(float(h.sum())),
-        number(_spread(h)),
+        number(spread(h)),
         sheet,
         columns,
         count,
     )
 
 
-def _spread(h: Array) -> float:
+def spread(h: Array) -> float:
     """Standard deviation in pixels about the centroid, along the widest axis."""
     weights = np.maximum(h, 0).ravel()
     at = np.indices(h.shape).reshape(h.ndim, -1)

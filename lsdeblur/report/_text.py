@@ -14,6 +14,7 @@ from lsdeblur._restore import restore
 from lsdeblur._results import Restoration
 from lsdeblur.metrics.evaluation import READING, evaluate
 from lsdeblur.psf import PSFGrid
+from lsdeblur.report._blur import spread
 from lsdeblur.report._case import Case
 from lsdeblur.report._charts import number
 from lsdeblur.report._residual import LARGEST, Residual
@@ -28,6 +29,7 @@ _REASONS = {
     "landweber": "Stopping early leaves some of the scene behind.",
     "richardson-lucy": "Stopping early leaves some of the scene behind, or the blur is wrong.",
 }
+_BLUR = 1.0  # pixels, standard deviation along the longest axis: less is hardly a blur
 _CLOSE = 1.5  # factor between residual and noise level, either way
 
 
@@ -115,6 +117,9 @@ def checks_of(case: Case, residual: Residual | str) -> list[Check]:
         sure = f" (confidence {result.psf_estimate.confidence:.2f})" if result.psf_estimate else ""
         text = f"The blur was found in this image itself{sure}, which the residual cannot prove: is it a plausible one?"
         checks.insert(0, Check("look", text))
+        if case.middle_psf is not None and (width := spread(case.middle_psf)) < _BLUR:
+            text = f"The PSF found is hardly a blur ({number(width, 2)} pixels): a sharp image, or a blur not found."
+            checks.insert(1, Check("look", text))
     elif isinstance(case.psf, np.ndarray) and not _symmetric(case.psf):
         text = "A blur turned by 180 degrees leaves the same residual, and garbage: only the picture tells."
         checks.append(Check("note", text))
@@ -170,7 +175,8 @@ def _about_residual(result: Restoration, residual: Residual) -> list[Check]:
     elif result.method == "pnp":  # no alarm: at low noise it is so with the right blur
         checks.append(Check("note", f"{text}, more than noise. A denoiser takes faint detail of the scene with it."))
     else:
-        reason = _REASONS.get(result.method, "λ is too large, or the blur is wrong.")
+        cause = "The restoration is too smooth" if result.lam is None else "λ is too large"
+        reason = _REASONS.get(result.method, f"{cause}, or the blur is wrong.")
         checks.append(Check("look", f"{text}, more than noise. {reason}"))
     return checks
 
