@@ -1,6 +1,6 @@
 """The shipped denoiser on images with white noise: PSNR in dB, beside non-local means.
 
-    python benchmarks/denoising.py [--data DIR] [--weights FILE]
+    python benchmarks/denoising.py [--data DIR] [--weights FILE] [--ways 1]
 
 Images of scikit-image that it was not trained on, and those of DIR. Noise of 15, 25 and 50 of 255 is not clipped.
 """
@@ -35,6 +35,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=folder, help="folder with grey images (*.png) in place of those")
     parser.add_argument("--weights", type=Path, default=denoiser.SHIPPED, help="another network's file")
+    parser.add_argument("--ways", type=int, default=1, help="mean over so many turned and mirrored copies, up to 8")
     args = parser.parse_args()
     net = denoiser.Denoiser.load(args.weights)
     print(machine(), f"\n{net.n_parameters:,} weights, {args.weights.stat().st_size / 1e6:.2f} MB")
@@ -46,7 +47,7 @@ def main() -> None:
             sigma = level / 255
             noisy = sharp + sigma * np.random.default_rng(level).standard_normal(sharp.shape, np.float32)
             began = time.perf_counter()
-            clean = net.denoise(noisy, sigma)
+            clean = net.denoise(noisy, sigma, ways=args.ways)
             seconds, pixels = seconds + time.perf_counter() - began, pixels + sharp.size
             row += [metrics.psnr(x, sharp, data_range=1) for x in (clean, DENOISERS["nlm"](noisy, sigma))]
         table.append(row)

@@ -91,6 +91,20 @@ def test_options_work(name: str, options: dict[str, Any], images: Any) -> None:
         assert model(images, *given(model, images)).shape == images.shape
 
 
+def test_a_mean_over_all_ways_turns_with_the_image() -> None:
+    torch.manual_seed(0)
+    net = Denoiser(widths=[8, 8], blocks=[1, 1]).eval()
+    g = np.random.default_rng(0).random((24, 20), np.float32)
+    found = net.denoise(g, 0.1, ways=8)
+    assert found.dtype == g.dtype
+    np.testing.assert_allclose(net.denoise(np.rot90(g).copy(), 0.1, ways=8), np.rot90(found), atol=1e-6)
+    np.testing.assert_allclose(net.denoise(g[:, ::-1].copy(), 0.1, ways=8), found[:, ::-1], atol=1e-6)
+    two = (net.denoise(g, 0.1) + net.denoise(g[::-1, ::-1].copy(), 0.1)[::-1, ::-1]) / 2
+    np.testing.assert_allclose(net.denoise(g, 0.1, ways=2), two, atol=1e-7)
+    with pytest.raises(ValueError, match="ways must be at most 8, not 9"):
+        net.denoise(g, 0.1, ways=9)
+
+
 def test_the_denoiser_sees_no_farther_than_its_halo() -> None:
     net = Denoiser().double()
     assert net.halo == 96

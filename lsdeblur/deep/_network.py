@@ -17,7 +17,7 @@ from lsdeblur.direct import tikhonov
 from lsdeblur.noise import estimate_noise_std
 from lsdeblur.psf import PSFGrid
 
-__all__ = ["TILE", "About", "Run", "restored", "solution"]
+__all__ = ["TILE", "About", "Run", "restored", "solution", "turned", "turned_back"]
 
 Array = npt.NDArray[Any]
 #: a float32 image (channels, rows, columns), and what else the network needs, by name, to the restored image
@@ -63,6 +63,17 @@ class About:
     def texts(self) -> dict[str, str]:
         """As they are written to a file."""
         return {"format": _FORMAT, **{name: json.dumps(value) for name, value in asdict(self).items()}}
+
+
+def turned(image: Array, k: int) -> Array:
+    """One of the eight ways to turn and mirror the last two axes."""
+    way = np.rot90(image, k, (-2, -1))
+    return np.ascontiguousarray(way[..., ::-1] if k % 8 >= 4 else way)
+
+
+def turned_back(image: Array, k: int) -> Array:
+    """The inverse of `turned`."""
+    return np.rot90(image[..., ::-1] if k % 8 >= 4 else image, -k, (-2, -1))
 
 
 def solution(about: About, run: Run, problem: Problem, noise_std: float | None, tile: int = TILE) -> Solution:

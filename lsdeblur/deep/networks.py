@@ -27,8 +27,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lsdeblur._methods import Problem, Solution
+from lsdeblur._validate import check_size
 from lsdeblur.deep import functional
-from lsdeblur.deep._network import About, restored, solution
+from lsdeblur.deep._network import About, restored, solution, turned, turned_back
 
 __all__ = [
     "MODELS",
@@ -219,6 +220,9 @@ def at_half(network: nn.Module, image: Tensor, step: int, *maps: Tensor) -> Tens
     return y[..., :rows, :columns]
 
 
+_WAYS = (0, 2, 4, 6, 1, 3, 5, 7)  # of `turned`: first those that keep the shape
+
+
 class Denoiser(Model):
     """Removes white noise of a known standard deviation: a U-Net at half resolution, told the level in a channel."""
 
@@ -232,11 +236,18 @@ class Denoiser(Model):
     def forward(self, image: Tensor, noise_std: Tensor) -> Tensor:
         return image - at_half(self.net, image, self.step, noise_std)
 
-    def denoise(self, image: Any, noise_std: float) -> Any:
+    def denoise(self, image: Any, noise_std: float, *, ways: int = 1) -> Any:
         """A NumPy image (..., rows, columns) without white noise of this standard deviation, plane by plane.
 
-        Computed in float32, large planes by tiles, on the device of the weights; of the image's dtype.
+        Computed in float32, large planes by tiles, on the device of the weights; of the image's dtype. With `ways` > 1
+        (up to 8) it is the mean over the image turned and mirrored so many ways, at so many times the time.
         """
+        if check_size(ways, 1, "ways")[0] > 8:
+            raise ValueError(f"ways must be at most 8, not {ways}: there are no more to turn and mirror an image")
+        total = sum(turned_back(self._denoised(turned(image, k), noise_std), k) for k in _WAYS[:ways])
+        return total / image.dtype.type(ways)
+
+    def _denoised(self, image: Any, noise_std: float) -> Any:
         planes, level = image.reshape(-1, 1, *image.shape[-2:]), np.full(1, noise_std)
         return restored(About.of(self), self._run, planes, {"noise_std": level})[0].reshape(image.shape)
 

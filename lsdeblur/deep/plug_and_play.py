@@ -43,6 +43,7 @@ from lsdeblur._methods import Problem, Solution
 from lsdeblur._stage import Stage
 from lsdeblur._validate import check_choice, check_positive, check_size
 from lsdeblur.boundary import crop
+from lsdeblur.deep._network import turned, turned_back
 from lsdeblur.denoise import DENOISERS, applied
 from lsdeblur.errors import ConvergenceWarning
 from lsdeblur.iterative._start import Start
@@ -135,7 +136,7 @@ class PlugAndPlay:
         least = math.inf
         for k, (rho, level) in enumerate(zip(rhos.tolist(), levels.tolist(), strict=True), 1):
             z = step(scene, rho)
-            new = np.stack([_turned_back(applied(denoise, _turned(f, k), level, "denoiser="), k) for f in z])
+            new = np.stack([turned_back(applied(denoise, turned(f, k), level, "denoiser="), k) for f in z])
             misfit = step.misfit(new)
             if not misfit <= _DIVERGED * max(least, sigma):
                 said = (
@@ -155,16 +156,6 @@ class PlugAndPlay:
             warnings.warn(said, ConvergenceWarning, stacklevel=4)
             return len(levels), scene, f"; {said}"
         return len(levels), scene, ""
-
-
-def _turned(image: Array, k: int) -> Array:
-    """One of the eight ways to turn and mirror the last two axes."""
-    turned = np.rot90(image, k, (-2, -1))
-    return np.ascontiguousarray(turned[..., ::-1] if k % 8 >= 4 else turned)
-
-
-def _turned_back(image: Array, k: int) -> Array:
-    return np.rot90(image[..., ::-1] if k % 8 >= 4 else image, -k, (-2, -1))
 
 
 class _DataStep:
