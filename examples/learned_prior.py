@@ -4,7 +4,7 @@ A learned prior
 
 Is a learned prior always better? On photographs and print ``method="pnp"``, plug-and-play with the network that comes
 with the package, is: 1.0 to 1.2 dB above the best of the classical methods here. It is not where a picture fits one
-of these exactly: a smooth cell comes back best by Tikhonov (50.3 against 48.2 dB), a drawing of flat areas by total
+of these exactly: a smooth cell comes back best by Tikhonov (50.3 against 48.7 dB), a drawing of flat areas by total
 variation (42.5 against 41.5 dB). And it takes several times as long as total variation.
 """
 

@@ -28,6 +28,6 @@ def network() -> Denoiser:
 def denoise(image: npt.NDArray[Any], noise_std: float, *, ways: int = 1) -> npt.NDArray[Any]:
     """An image (..., rows, columns) without its white noise of standard deviation `noise_std`, plane by plane.
 
-    `ways`: over how many ways to turn and mirror it the mean is taken, up to 8; 2 gain 0.05 dB, 8 gain 0.09 dB.
+    `ways`: over how many ways to turn and mirror it the mean is taken, up to 8; 2 gain 0.06 dB, 8 gain 0.09 dB.
     """
     return network().denoise(image, noise_std, ways=ways)
