@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -34,3 +35,8 @@ def squares() -> np.ndarray[Any, Any]:
     scene[12:34, 20:50], scene[30:52, 40:66] = 180.0, 110.0
     noisy = simulate.add_noise(simulate.blur(scene, BLUR), noise_std=1.5, rng=0)
     return np.clip(np.rint(noisy), 0, 255).astype(np.uint8)
+
+
+def names(folder: Path) -> set[str]:
+    """Every file in a folder and those below."""
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}

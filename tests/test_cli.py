@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import pytest
 import tifffile
-from commands import BLUR, FAILED, INTERRUPTED, OK, SPEC, USAGE, records, run, squares
+from commands import BLUR, FAILED, INTERRUPTED, OK, SPEC, USAGE, names, records, run, squares
 
 from lsdeblur import ConvergenceWarning, Restoration, _restore, io, psf, restore
 
@@ -31,10 +31,6 @@ def folder(tmp_path: Path, blurred: Array) -> Path:
     io.write(tmp_path / "b.tif", blurred[:, ::-1].astype(np.uint16) * 100)
     (tmp_path / "notes.txt").write_text("no image")
     return tmp_path
-
-
-def names(folder: Path) -> set[str]:
-    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
 
 
 # ---------------------------------------------------------------------------------------------------------- restore

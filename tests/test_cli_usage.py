@@ -14,15 +14,11 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from commands import BLUR, FAILED, OK, SPEC, USAGE, records, run, squares
+from commands import BLUR, FAILED, OK, SPEC, USAGE, names, records, run, squares
 
 from lsdeblur import PSFEstimate, Restoration, _restore, estimate_psf, io, restore, simulate
 
 Array = Any
-
-
-def names(folder: Path) -> set[str]:
-    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
 
 
 @pytest.fixture(scope="module")
