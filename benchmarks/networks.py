@@ -55,7 +55,7 @@ def main() -> None:
     args = parser.parse_args()
     print(machine(), f"\n{args.minutes:g} minutes of training each on {torch.get_num_threads()} threads")
     common = {"data": str(args.data), "loss": {"l1": 1.0}}
-    items = trained_on(replace(RECIPES["cnn"], **common))[1]
+    items = trained_on(replace(RECIPES["cnn"], **common), validated=256)[1]
     pairs = [(x["image"][0].numpy(), x["sharp"][0].numpy(), x["psf"].numpy(), float(x["noise_std"])) for x in items]
     blurred = [scores(g, t) for g, t, _, _ in pairs]
     before = float(np.mean(blurred, axis=0)[0])

@@ -58,8 +58,10 @@ def without_time(rows: list[Row]) -> list[Row]:
 
 
 def test_a_denoiser_learns(folder: Path) -> None:
-    model, rows = trained(replace(TINY, data=str(folder), steps=80, lr=0.02))
-    held_out = trained_on(replace(TINY, data=str(folder)))[1]
+    noise = {"crop": 24, "noise": [0.04, 0.2]}
+    config = replace(TINY, data=str(folder), data_options=noise, steps=80, lr=0.02)
+    model, rows = trained(config)
+    held_out = trained_on(config)[1]
     noisy = np.mean([-10 * np.log10(float((x["image"] - x["sharp"]).square().mean())) for x in held_out])
     assert rows[-1].psnr is not None
     assert rows[-1].psnr > noisy + 1
@@ -70,6 +72,13 @@ def test_pictures_held_out_are_not_trained_on(folder: Path) -> None:
     dataset, _ = trained_on(replace(TINY, data=str(folder)))
     assert len(dataset.images) == 3
     assert len(trained_on(replace(TINY, data=str(folder), held_out=0.0))[1]) == 0
+
+
+def test_runs_of_any_length_are_validated_with_the_same_items(folder: Path) -> None:
+    short, long = (trained_on(replace(TINY, data=str(folder), steps=steps), validated=5)[1] for steps in (1, 100))
+    assert len(short) == len(long) == 5
+    for a, b in zip(short, long, strict=True):
+        torch.testing.assert_close(a["image"], b["image"], rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("name", ["DeblurGAN", "PhysicsGuidedDeblur", "UnrolledWiener"])

@@ -38,7 +38,6 @@ __all__ = ["RECIPES", "Config", "Row", "fit", "made", "native_bfloat16", "traine
 
 Batch = Mapping[str, Tensor]
 
-_VALIDATED = 32  # items
 _SAVED = 60.0  # seconds after which a checkpoint is written, whatever its step
 
 
@@ -415,8 +414,11 @@ def made(config: Config) -> networks.Model:
     return networks.MODELS[config.model](**config.options)
 
 
-def trained_on(config: Config) -> tuple[Dataset[Any], list[Batch]]:
-    """The data set of a configuration, and items of the pictures that are held out for validation."""
+def trained_on(config: Config, validated: int = 32) -> tuple[Dataset[Any], list[Batch]]:
+    """The data set of a configuration, and items of the pictures that are held out, so many of them.
+
+    They do not depend on how long the run is: runs of any length are validated with the same ones.
+    """
     kind = getattr(data, TASKS[config.task])
     dataset = kind(config.data, length=config.steps * config.batch, seed=config.seed, **config.data_options)
     name = "pairs" if config.task == "paired" else "images"
@@ -425,7 +427,8 @@ def trained_on(config: Config) -> tuple[Dataset[Any], list[Batch]]:
     other = copy.copy(dataset)
     setattr(dataset, name, pictures[: len(pictures) - apart])
     setattr(other, name, pictures[len(pictures) - apart :])
-    kept: list[Batch] = [*data.held_out(other, min(_VALIDATED, len(dataset)))] if apart else []
+    other.length = max(validated, apart)
+    kept: list[Batch] = [*data.held_out(other, validated)] if apart else []
     return dataset, kept
 
 
