@@ -215,3 +215,22 @@ def test_seconds_are_those_of_the_restoration(folder: Path, monkeypatch: pytest.
     monkeypatch.setattr(_restore, "restore", lambda image, h, **_: Restoration(np.asarray(image, float), h, "quick"))
     (record,) = records(run("restore", folder / "b.png", "--psf", SPEC, "--report", folder / "r.html", "--json"))
     assert 0 < record["seconds"] < 0.9
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("psf show", SPEC), ("psf estimate", "{}/a.png", "-o", "{}/h.npy", "--method", "parametric"),
+        ("lcurve", "{}/a.png", "--psf", SPEC), ("diagnose", "{}"), ("info",), ("bench", "--size", 64, "--rounds", 1),
+        ("compare", "{}/a.png", "--psf", SPEC, "--truth", "{}/b.png", "--methods", "wiener"),
+    ],
+    ids=lambda command: command[0],
+)  # fmt: skip
+def test_the_page_of_the_command_line_names_every_key_of_json(folder: Path, command: tuple[Any, ...]) -> None:
+    page = Path(__file__).parents[1] / "docs" / "command_line.md"
+    pages = {row.split("`")[1]: row for row in page.read_text(encoding="utf-8").splitlines() if row.startswith("| `")}
+    (folder / "c.png").write_bytes(b"no image")
+    shown = records(run(*command[0].split(), *(str(word).format(folder) for word in command[1:]), "--json"))
+    named = pages[command[0]] + pages["psf show"] * (command[0] == "psf estimate")
+    assert shown
+    assert [key for record in shown for key in record if f"`{key}`" not in named] == []
