@@ -8,6 +8,7 @@ import shlex
 import sys
 import time
 import types
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -193,6 +194,15 @@ def test_json_tells_of_the_psf(folder: Path, blurred: Array) -> None:
     assert (kept.exit_code, "--save-psf are for one image, not for a stack" in kept.stderr) == (FAILED, True)
 
 
+@pytest.mark.usefixtures("found")
+def test_nothing_is_told_twice_of_a_psf(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = _restore.restore
+    monkeypatch.setattr(_restore, "restore", lambda *args, **options: replace(found(*args, **options), noise_width=1.5))
+    lines = run("restore", folder / "b.png", "--psf", "blind").stdout.splitlines()
+    assert f"{folder / 'b.png'}: then wavelet: strengths 1, 2" in lines
+    assert sum("the best of 3" in line for line in lines) == 1
+
+
 def test_a_report_holds_the_command_that_repeats_it(folder: Path) -> None:
     target, table = folder / "r.html", folder / "with space"
     options = ("--psf", SPEC, "--linear", "--lam", "0.01", "--option", "tau=0.2", "--option", "penalty=gradient")
@@ -220,12 +230,15 @@ def test_seconds_are_those_of_the_restoration(folder: Path, monkeypatch: pytest.
 @pytest.mark.parametrize(
     "command",
     [
+        ("restore", "{}", "--psf", SPEC), ("restore", "{}", "--psf", SPEC, "--dry-run"),
+        ("restore", "{}", "--psf", "blind"),
         ("psf show", SPEC), ("psf estimate", "{}/a.png", "-o", "{}/h.npy", "--method", "parametric"),
         ("lcurve", "{}/a.png", "--psf", SPEC), ("diagnose", "{}"), ("info",), ("bench", "--size", 64, "--rounds", 1),
         ("compare", "{}/a.png", "--psf", SPEC, "--truth", "{}/b.png", "--methods", "wiener"),
     ],
     ids=lambda command: command[0],
 )  # fmt: skip
+@pytest.mark.usefixtures("found")
 def test_the_page_of_the_command_line_names_every_key_of_json(folder: Path, command: tuple[Any, ...]) -> None:
     page = Path(__file__).parents[1] / "docs" / "command_line.md"
     pages = {row.split("`")[1]: row for row in page.read_text(encoding="utf-8").splitlines() if row.startswith("| `")}

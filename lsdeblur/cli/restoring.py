@@ -275,11 +275,11 @@ def _print(records: list[dict[str, Any]]) -> None:
         rows = [(r["input"], _name(r), _lambda(r), r.get("noise_std"), r["seconds"], r["output"]) for r in done]
         print_table(("input", "method", "lambda", "noise", "seconds", "output"), rows)
     for record in done:
-        if np.any(record.get("noise_width") or 0) or not np.all(record.get("converged", True)):
-            click.echo(f"{record['input']}: {_one_line(record['message'])}")
-    if found := [record for record in done if "psf_shape" in record]:
-        for record in found:
-            click.echo(f"{record['input']}: {_psf_found(record)}")
+        doubtful = np.any(record.get("noise_width") or 0) or not np.all(record.get("converged", True))
+        lines = [_psf_found(record) if "psf_shape" in record else "", _further(record) if doubtful else ""]
+        for line in filter(None, lines):
+            click.echo(f"{record['input']}: {line}")
+    if any("psf_shape" in record for record in done):
         click.echo(
             "That tells of agreement between candidates, not of correctness: look at the PSF (--save-psf, --report)."
         )
@@ -289,9 +289,10 @@ def _print(records: list[dict[str, Any]]) -> None:
         print_table(("would read", "would write"), [(r["input"], ", ".join(r["writes"])) for r in planned])
 
 
-def _one_line(message: Any) -> str:
-    """A message; of a stack those of its planes."""
-    return message if isinstance(message, str) else "; ".join(dict.fromkeys(message))
+def _further(record: dict[str, Any]) -> str:
+    """The message, of a stack those of its planes, without what it says of the PSF that was found."""
+    pairs = np.broadcast(record["message"], record.get("psf_message", ""))
+    return "; ".join(dict.fromkeys(str(m).removeprefix(f"PSF {of_psf}; ") for m, of_psf in pairs if m != of_psf))
 
 
 def _name(record: dict[str, Any]) -> str:
