@@ -69,6 +69,17 @@ def test_patterns_and_an_output_folder(folder: Path) -> None:
     assert {name for name in names(folder) if name.startswith("new")} == {"new/a_restored.png", "new/b_restored.tif"}
 
 
+def test_psf_and_mask_in_the_folder_are_not_restored(folder: Path) -> None:
+    io.write(folder / "k.tif", BLUR)
+    io.write(folder / "mask.png", np.zeros(io.read(folder / "a.png").image.shape, np.uint8))
+    io.write(folder / "a_psf.tif", BLUR)  # of an earlier run
+    options = ("--psf", folder / "k.tif", "--mask", folder / "mask.png", "--json", "--dry-run")
+    for chosen in (folder, folder / "*.*[fg]"):
+        assert [Path(r["input"]).name for r in records(run("restore", chosen, *options))] == ["a.png", "b.tif"]
+    (named,) = records(run("restore", folder / "k.tif", *options))
+    assert named["status"] == "planned"
+
+
 def test_a_bad_file_does_not_stop_the_others(folder: Path) -> None:
     (folder / "aa.png").write_bytes(b"\x89PNG, and then nothing")
     result = run("restore", folder, "--psf", SPEC, "--json")

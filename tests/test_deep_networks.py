@@ -7,13 +7,22 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy import signal
 
 torch = pytest.importorskip("torch")
 torch.set_num_threads(1)
 
 from lsdeblur import psf, restore  # noqa: E402
 from lsdeblur.deep import PlugAndPlay, _network, load  # noqa: E402
-from lsdeblur.deep.networks import MODELS, Denoiser, Model, MultiScaleDeblur, PatchDiscriminator, UnrolledWiener  # noqa: E402
+from lsdeblur.deep.networks import (  # noqa: E402
+    MODELS,
+    Denoiser,
+    Model,
+    MultiScaleDeblur,
+    PatchDiscriminator,
+    UnrolledWiener,
+    zero_phase,
+)
 from lsdeblur.deep.weights import card, save  # noqa: E402
 
 SMALL: dict[str, dict[str, Any]] = {
@@ -46,6 +55,26 @@ def given(model: Model, images: Any, unit: float = 1.0) -> list[Any]:
 @pytest.fixture
 def images() -> Any:
     return torch.rand(2, 1, 37, 46, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.mark.parametrize("h", [psf.gaussian((1.2, 2.5), angle=30, size=15), psf.gaussian(1), psf.motion(7, 60)])
+@pytest.mark.parametrize("noise", [0.0, 0.02])
+def test_the_psf_of_zero_phase_is_near_a_symmetric_one(h: Any, noise: float) -> None:
+    reach, size = 14, 15
+    wide = np.pad(h, [((size - n) // 2,) * 2 for n in h.shape])
+    lags = signal.correlate2d(wide, wide)  # of a white gradient
+    lags /= lags[reach, reach]
+    lags[reach - 1 : reach + 2, reach - 1 : reach + 2] += noise * np.array([[0, -1, 0], [-1, 4, -1], [0, -1, 0]])
+    found = zero_phase(torch.from_numpy(lags / lags[reach, reach])[None], size)[0].numpy()
+    assert np.corrcoef(found.ravel(), wide.ravel())[0, 1] > 0.9
+
+
+def test_a_flat_image_has_no_psf_and_its_gradient_is_finite() -> None:
+    model = made("PhysicsGuidedDeblur")
+    flat = torch.full((1, 1, 24, 24), 0.5, requires_grad=True)
+    model(flat).sum().backward()
+    assert flat.grad is not None
+    assert bool(flat.grad.isfinite().all())
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -22,6 +22,7 @@ from lsdeblur.selection import RULES
 
 __all__ = [
     "GENERATORS",
+    "PSF_ENDING",
     "RESTORED",
     "Named",
     "asked_method",
@@ -34,6 +35,7 @@ __all__ = [
     "json_option",
     "page_option",
     "pairs_option",
+    "psf_file",
     "psf_from",
     "psf_option",
     "sources",
@@ -42,6 +44,8 @@ __all__ = [
 
 #: what names of restored images end with
 RESTORED = "_restored"
+#: and files of PSFs that were found, beside several images
+PSF_ENDING = "_psf.tif"
 #: PSFs that numbers describe; `rotation` takes the shape of the image it restores
 GENERATORS = ("airy", "box", "delta", "disk", "gaussian", "kolmogorov", "moffat", "motion", "rotation", "shake")
 
@@ -73,16 +77,22 @@ pairs_option = click.option(
 )
 
 
+def psf_file(spec: str) -> Path | None:
+    """The file that SPEC names, if it names one."""
+    kind, _, rest = spec.partition(":")
+    if kind == "file":
+        return Path(rest).expanduser()  # of file:~/psf.tif the shell makes nothing
+    return Path(spec) if kind not in (*GENERATORS, "blind") and Path(spec).exists() else None
+
+
 def psf_from(spec: str) -> Callable[[Sequence[int]], Any]:
     """The PSF that SPEC describes, as a function of the shape of the image; it returns None for "blind"."""
-    kind, _, rest = spec.partition(":")
-    if kind not in (*GENERATORS, "file", "blind") and Path(spec).exists():
-        kind, rest = "file", spec
     if spec == "blind":
         return lambda shape: None
-    if kind == "file":
-        h = _of_file(rest)
+    if (path := psf_file(spec)) is not None:
+        h = _of_file(path)
         return lambda shape: h
+    kind, _, rest = spec.partition(":")
     if kind not in GENERATORS:
         if Path(spec).suffix.lower() in io.FORMATS:
             raise click.BadParameter(f"there is no file {spec!r}: check its name and folder", param_hint="--psf")
@@ -182,21 +192,23 @@ def draw(figure: Any, path: Path, force: bool) -> None:
         figure.savefig(temporary, format=path.suffix[1:].lower() or "png")
 
 
-def sources(inputs: Iterable[str]) -> list[Path]:
+def sources(inputs: Iterable[str], aside: Iterable[Path | None] = ()) -> list[Path]:
     """The files that are meant by names, folders and patterns, each once.
 
-    From folders and patterns only files of known suffixes are taken, and none that was restored before.
+    From folders and patterns only files of known suffixes are taken, none that an earlier run wrote, and none of those
+    that serve as something else.
     """
+    others = {path.resolve() for path in aside if path is not None}
     found: list[Path] = []
     for text in inputs:
         path = Path(text)
         if path.is_dir() and not _is_image(path):
-            matches = [p for p in sorted(path.iterdir()) if _is_wanted(p)]
+            matches = [p for p in sorted(path.iterdir()) if _is_wanted(p, others)]
             missing = f"{text!r} holds no image that is not restored yet: give files, or a folder of them"
         elif path.exists():
             matches, missing = [path], ""
         else:
-            matches = [p for p in map(Path, sorted(glob.glob(text, recursive=True))) if _is_wanted(p)]
+            matches = [p for p in map(Path, sorted(glob.glob(text, recursive=True))) if _is_wanted(p, others)]
             missing = f"{text!r} is not there, and no image matches it: check the name"
         if not matches:
             raise click.BadParameter(missing, param_hint="INPUT")
@@ -208,9 +220,9 @@ def _is_image(path: Path) -> bool:
     return path.name.lower().endswith((*io.FORMATS, *io.FILMS))
 
 
-def _is_wanted(path: Path) -> bool:
-    stem = path.name.partition(".")[0]
-    return _is_image(path) and not path.name.startswith(".") and not stem.endswith(RESTORED)
+def _is_wanted(path: Path, others: set[Path]) -> bool:
+    written = path.name.partition(".")[0].endswith(RESTORED) or path.name.endswith(PSF_ENDING)
+    return _is_image(path) and not (written or path.name.startswith(".") or path.resolve() in others)
 
 
 def _call(spec: str, text: str) -> tuple[list[Any], dict[str, Any]]:
@@ -228,19 +240,19 @@ def _call(spec: str, text: str) -> tuple[list[Any], dict[str, Any]]:
         ) from None
 
 
-def _of_file(path: str) -> Any:
+def _of_file(path: Path) -> Any:
     """A PSF in a grey image. Integers stand for shares of light, so they are divided by their sum; floats are kept."""
     try:
-        picture = io.read(Path(path).expanduser())  # of file:~/psf.tif the shell makes nothing
+        picture = io.read(path)
         h = np.asarray(picture.image[...], dtype=float)
         if picture.channel_axis is not None:
             h = np.moveaxis(h, picture.channel_axis, 0)
             if np.any(h != h[0]):
-                raise ValueError(f"{path!r} has colours, and a PSF is grey: convert it, or take one channel")
+                raise ValueError(f"{str(path)!r} has colours, and a PSF is grey: convert it, or take one channel")
             h = h[0]
         if picture.image.dtype.kind in "iu":
             if not h.any():
-                raise ValueError(f"{path!r} is black, so it is no PSF: check the file")
+                raise ValueError(f"{str(path)!r} is black, so it is no PSF: check the file")
             h /= h.sum()
     except (ValueError, OSError, ImportError) as error:
         raise click.BadParameter(str(error), param_hint="--psf") from None

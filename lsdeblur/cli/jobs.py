@@ -50,7 +50,7 @@ def jobs_of(
             _beside(path, output, several, as_float),
             _target(path, report, ".html", several, "--report"),
             _target(path, archive, ".npz", several, "--save-result"),
-            _target(path, kernel, "_psf.tif", several, "--save-psf"),
+            _target(path, kernel, arguments.PSF_ENDING, several, "--save-psf"),
         )
         for path in files
     ]

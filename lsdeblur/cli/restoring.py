@@ -82,7 +82,8 @@ def restore(
 
     The result is written beside the input as NAME_restored with the same suffix, type and metadata; that of a JPEG as
     PNG, that of a film as AVI. Values are rounded and clipped to the type, never rescaled. From folders and patterns,
-    files named *_restored are left out. Values that are NaN are restored like masked ones.
+    files named *_restored or *_psf.tif are left out, and those of --psf and --mask. Values that are NaN are restored
+    like masked ones.
     """
     if rest["force"] and rest["skip_existing"]:
         raise click.UsageError("--force replaces what is there, and --skip-existing leaves it: give one of them")
@@ -93,7 +94,8 @@ def restore(
         given |= {} if value is None else arguments.values([f"{key}={value}"])
     with told("--psf"):
         psf = arguments.psf_from(spec)
-    jobs = jobs_of(arguments.sources(inputs), output, report, archive, kernel, rest["as_float"])
+    files = arguments.sources(inputs, aside=(arguments.psf_file(spec), mask))
+    jobs = jobs_of(files, output, report, archive, kernel, rest["as_float"])
     films = any(job.is_film for job in jobs)
     name, options = arguments.asked_method(method, spec == "blind", given, films=films)
     if kernel is not None and "blind" not in (spec, name):

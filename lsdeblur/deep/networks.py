@@ -281,14 +281,14 @@ class MultiScaleDeblur(Model):
 
 
 class DeblurGAN(Model):
-    """The generator of an adversarial pair: 16 residual blocks at a quarter of the resolution, added to the image."""
+    """The generator of an adversarial pair: 16 residual blocks at a quarter of the resolution, within one at half."""
 
     def __init__(
         self, *, channels: int = 1, width: int = 32, blocks: int = 16, light: bool = False, attention: bool = False
     ) -> None:
         super().__init__(channels=channels, width=width, blocks=blocks, light=light, attention=attention)
         n = 4 * channels
-        self.net = UNet(n, n, (width, 2 * width), (0, blocks), skips=False, light=light, attention=attention)
+        self.net = UNet(n, n, (width, 2 * width), (1, blocks), light=light, attention=attention)
 
     def forward(self, image: Tensor) -> Tensor:
         return image + at_half(self.net, image, self.step)
@@ -317,7 +317,8 @@ class KernelEstimator(nn.Module):
     """A PSF of size x size pixels and sum 1 from what a blur leaves in an image.
 
     The gradient of a scene is nearly white, so the autocorrelation of the blurred image's gradient is nearly that of
-    the PSF; what it does not hold, the phase, is left to convolutions and their strengths in the mean.
+    the PSF. The PSF of zero phase that has it is near a symmetric one; how the PSF differs from it is left to a
+    perceptron, which also sees the strengths, in the mean, of convolutions.
     """
 
     def __init__(self, channels: int, size: int, width: int) -> None:
@@ -328,11 +329,11 @@ class KernelEstimator(nn.Module):
             layers += [nn.ReLU(), _scaled(nn.Conv2d(k * width, 2 * k * width, 3, 2, 1, bias=False))]
         self.seen = nn.Sequential(*layers, nn.ReLU())
         last = nn.Linear(8 * width, size * size)
-        self.mix = nn.Sequential(nn.Linear((2 * self.reach + 1) ** 2 + 4 * width, 8 * width), nn.ReLU(), last)
-        at = torch.arange(size) - size // 2
-        with torch.no_grad():  # it begins with a Gaussian
+        n_in = (2 * self.reach + 1) ** 2 + size * size + 4 * width
+        self.mix = nn.Sequential(nn.Linear(n_in, 8 * width), nn.ReLU(), last)
+        with torch.no_grad():  # it begins near the PSF of zero phase
             last.weight.mul_(0.1)
-            last.bias.copy_((-(at[:, None] ** 2 + at**2) / 4.0).flatten())
+            last.bias.zero_()
 
     def forward(self, image: Tensor) -> Tensor:
         if min(image.shape[-2:]) < self.size:
@@ -340,8 +341,11 @@ class KernelEstimator(nn.Module):
         strength = image.abs().amax((1, 2, 3), keepdim=True).clamp_min(torch.finfo(image.dtype).tiny)
         seen = self.seen(image / strength).float().mean((2, 3))
         with torch.autocast(image.device.type, enabled=False):
-            weights = self.mix(torch.cat([autocorrelation(image.float(), self.reach).flatten(1), seen], 1))
-        return weights.softmax(1).view(-1, 1, self.size, self.size)
+            lags = autocorrelation(image.float(), self.reach)
+            first = zero_phase(lags, self.size).flatten(1)
+            change = self.mix(torch.cat([lags.flatten(1), 3 * first, seen], 1))
+            psf = (change + (first + 0.01).log()).softmax(1)
+        return psf.view(-1, 1, self.size, self.size)
 
 
 def autocorrelation(image: Tensor, reach: int) -> Tensor:
@@ -352,6 +356,27 @@ def autocorrelation(image: Tensor, reach: int) -> Tensor:
     power = sum(torch.fft.rfft2(d, s=grid).abs().square() for d in steps)
     found = torch.fft.irfft2(power, s=grid).sum(1).roll((reach, reach), (-2, -1))[..., : 2 * reach + 1, : 2 * reach + 1]
     return found / found[..., reach : reach + 1, reach : reach + 1].clamp_min(torch.finfo(found.dtype).tiny)
+
+
+def zero_phase(lags: Tensor, size: int) -> Tensor:
+    """The PSF of zero phase, its maximum near 1, of the given autocorrelation of an image's gradient: (n, size, size).
+
+    The transform of the autocorrelation, less what white noise adds to it by the highest frequencies, is ``|H|^2``.
+    """
+    reach, middle = lags.shape[-1] // 2, size // 2
+    grid = 2 * reach + 2
+    window = (torch.arange(-reach, reach + 1, device=lags.device) * (torch.pi / grid)).cos().square()
+    whole = F.pad(lags * window[:, None] * window, (0, 1, 0, 1)).roll((-reach, -reach), (-2, -1))
+    power = torch.fft.rfft2(whole).real.clamp_min(0)
+    v = torch.fft.fftfreq(grid, device=lags.device)[:, None]
+    u = torch.fft.rfftfreq(grid, device=lags.device)
+    noise = 4 - 2 * (2 * torch.pi * v).cos() - 2 * (2 * torch.pi * u).cos()  # the gradient's power of white noise
+    high = v**2 + u**2 > 0.16
+    level = (power * high).sum((1, 2), keepdim=True) / (noise * high).sum()
+    H = (power - level * noise).clamp_min(torch.finfo(lags.dtype).tiny).sqrt()
+    h = torch.fft.irfft2(H, s=(grid, grid)).roll((middle, middle), (-2, -1))[:, :size, :size]
+    h = h / h.amax((1, 2), keepdim=True).clamp_min(torch.finfo(h.dtype).tiny)
+    return (h - 0.05).clamp_min(0)  # without the ripples of noise
 
 
 class PhysicsGuidedDeblur(Model):

@@ -440,7 +440,7 @@ RECIPES = {
     ),
     "cnn": Config(model="DeblurCNN", **_BLUR),
     "multi-scale": Config(model="MultiScaleDeblur", **_BLUR),
-    "gan": Config(model="DeblurGAN", adversarial=0.002, **_BLUR),
+    "gan": Config(model="DeblurGAN", adversarial=0.0005, **_BLUR),
     "physics": Config(model="PhysicsGuidedDeblur", **_BLUR),
     "wiener": Config(model="UnrolledWiener", **_BLUR),
 }  # fmt: skip
