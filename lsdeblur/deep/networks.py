@@ -281,8 +281,8 @@ class MultiScaleDeblur(Model):
 
 
 class DeblurGAN(Model):
-    """The generator of an adversarial pair: 16 residual blocks at a quarter of the resolution, between two at half that a
-    skip connection joins; added to the image."""
+    """The generator of an adversarial pair: 16 residual blocks at a quarter of the resolution, between two at half that
+    a skip connection joins; added to the image."""
 
     def __init__(
         self, *, channels: int = 1, width: int = 32, blocks: int = 16, light: bool = False, attention: bool = False
@@ -319,7 +319,7 @@ class KernelEstimator(nn.Module):
 
     The gradient of a scene is nearly white, so the autocorrelation of the blurred image's gradient is nearly that of
     the PSF (W. Hu et al. 2012, doi:10.1109/TIP.2011.2160073). The PSF of zero phase that has it is near a symmetric
-    one; how the PSF differs from it is left to a perceptron, which also sees the strengths, in the mean, of convolutions.
+    one; how the PSF differs from it is left to a perceptron, which also sees mean strengths of convolutions.
     """
 
     def __init__(self, channels: int, size: int, width: int) -> None:
